@@ -1,0 +1,1 @@
+"""What several rooms need: adapters to integrations, optional imports, settings, progress."""

@@ -1,0 +1,58 @@
+"""Environment variables: read when used, and always weaker than an argument.
+
+========================  ==========================================================================
+``KERAS_HOME``            the folder that Keras and befit keep their files in (default ``~/.keras``)
+``KERAS_BACKEND``         the backend of Keras, read by Keras when it is imported
+``BEFIT_OFFLINE``         ``1``: ``get_file`` takes what is in the cache and never goes online
+``BEFIT_PROGRESS``        ``0``: no progress bars, ``1``: also where standard error is no terminal
+========================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from befit.errors import ArgumentError
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+def _flag(name: str) -> bool | None:
+    """Return the switch ``name``, or ``None`` where it is not set."""
+    text = os.environ.get(name)
+    if text is None:
+        return None
+    value = text.strip().lower()
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise ArgumentError(f"environment variable {name} is {text!r}; write 1 or 0")
+
+
+def keras_home() -> Path:
+    """Return the folder that Keras and befit share, whether or not it exists yet."""
+    home = os.environ.get("KERAS_HOME")
+    return Path(home).expanduser() if home else Path.home() / ".keras"
+
+
+def offline() -> bool:
+    """Return whether going online is forbidden."""
+    return _flag("BEFIT_OFFLINE") or False
+
+
+def progress() -> bool | None:
+    """Return whether progress bars are wanted; ``None``: where standard error is a terminal."""
+    return _flag("BEFIT_PROGRESS")
+
+
+def keras_backend() -> str | None:
+    """Return the Keras backend that the environment names."""
+    return os.environ.get("KERAS_BACKEND") or None
+
+
+def set_keras_backend(name: str) -> None:
+    """Choose the Keras backend of this process; has an effect only before Keras is imported."""
+    os.environ["KERAS_BACKEND"] = name

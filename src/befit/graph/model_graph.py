@@ -1,0 +1,152 @@
+"""A model as a value: layers, the calls of them, and the tensors that flow between those calls.
+
+Nothing here knows a framework. A reader in ``befit.integrations`` makes a ``ModelGraph``; summaries and
+pictures are made from it, and only from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+Shape = tuple[int | None, ...]
+"""Axis lengths; ``None`` stands for an axis of any length, such as the batch axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """The shape and dtype of one tensor; ``shape`` is ``None`` where it is not known."""
+
+    shape: Shape | None
+    dtype: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One weight array of a model, which several layers may share."""
+
+    key: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    trainable: bool
+
+    @property
+    def count(self) -> int:
+        """The number of values in it."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer object, however often it is called.
+
+    Attributes:
+        key: unique in the whole graph.
+        name: as the user knows it.
+        type: the name of its class, or of the function for an operation without a class.
+        path: names from the model down to this layer; for PyTorch the attribute path (``"encoder.0.linear"``).
+        parameters: keys into ``ModelGraph.parameters`` of every weight the layer holds, its inner ones included.
+        is_input: the layer only marks where data enters.
+        wrapped: name and type of the layer inside a wrapper such as ``TimeDistributed``.
+        inner: the graph inside, for a nested model.
+        built: the weights exist.
+        config: scalar settings worth showing, such as ``{"units": 64}``.
+    """
+
+    key: str
+    name: str
+    type: str
+    path: str
+    parameters: tuple[int, ...] = ()
+    is_input: bool = False
+    wrapped: tuple[str, str] | None = None
+    inner: ModelGraph | None = None
+    built: bool = True
+    config: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One call of one layer.
+
+    Attributes:
+        index: its place in ``ModelGraph.nodes``.
+        layer: the key of the layer that was called.
+        call: how often this layer had been called before, as its framework counts.
+        inputs: what went in.
+        outputs: what came out.
+    """
+
+    index: int
+    layer: str
+    call: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One tensor on its way: output number ``output`` of ``source`` is input number ``input`` of ``target``."""
+
+    source: int
+    output: int
+    target: int
+    input: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelGraph:
+    """A whole model.
+
+    Attributes:
+        name: the model's own name.
+        type: the name of its class.
+        framework: ``"keras"`` or ``"torch"``.
+        layers: by key, in the order in which a summary lists them.
+        nodes: the calls, in an order in which they could run.
+        edges: the tensors between them.
+        parameters: by key; each weight once, however many layers share it.
+        is_sequential: the model is a plain stack by construction (``Sequential``).
+        is_traced: ``edges`` is complete; where it is not, the model's code could not be followed.
+    """
+
+    name: str
+    type: str
+    framework: str
+    layers: Mapping[str, Layer]
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    parameters: Mapping[int, Parameter]
+    is_sequential: bool = False
+    is_traced: bool = True
+
+    def layer_of(self, node: Node) -> Layer:
+        """Return the layer that ``node`` is a call of."""
+        return self.layers[node.layer]
+
+    def calls_of(self, layer: Layer) -> tuple[Node, ...]:
+        """Return the calls of ``layer``, first call first."""
+        return tuple(node for node in self.nodes if node.layer == layer.key)
+
+    def incoming(self) -> dict[int, list[Edge]]:
+        """Return the edges that end at each node, by node index, in the order of the node's inputs."""
+        edges: dict[int, list[Edge]] = {node.index: [] for node in self.nodes}
+        for edge in sorted(self.edges, key=lambda edge: (edge.target, edge.input)):
+            edges[edge.target].append(edge)
+        return edges
+
+    def walk(self) -> Iterator[tuple[int, ModelGraph, Node]]:
+        """Yield ``(depth, graph, node)`` for every call, those inside nested models after their own."""
+        stack = [(0, self, iter(self.nodes))]
+        while stack:
+            depth, graph, nodes = stack[-1]
+            node = next(nodes, None)
+            if node is None:
+                stack.pop()
+                continue
+            yield depth, graph, node
+            inner = graph.layer_of(node).inner
+            if inner is not None:
+                stack.append((depth + 1, inner, iter(inner.nodes)))
