@@ -28,7 +28,7 @@ Array: TypeAlias = npt.NDArray[Any]
 """A NumPy array of any dtype."""
 
 Batch: TypeAlias = Any
-"""One batch: an array, or any nesting of tuples, lists and dicts of arrays whose first axis counts samples."""
+"""One batch: an array, or a nesting of tuples, lists and dicts of arrays whose first axis counts samples."""
 
 CustomObjects: TypeAlias = Mapping[str, Any]
 """Names and the objects they stand for."""
@@ -55,7 +55,7 @@ class BatchSource(Protocol):
 
 
 class ArrayAdapter(Protocol):
-    """How the arrays of one framework come to NumPy and back (a module ``integrations/<framework>/arrays.py``)."""
+    """How a framework's arrays come to NumPy and back (a module ``integrations/<framework>/arrays.py``)."""
 
     def to_host(self, tensor: Any) -> Array:
         """Return the values of ``tensor`` as a NumPy array, without a copy where the framework allows."""
@@ -68,4 +68,4 @@ class GraphReader(Protocol):
     """Reads the models of one framework (a module ``integrations/<framework>/graph.py``)."""
 
     def read_graph(self, model: Any, inputs: Any = None) -> ModelGraph:
-        """Return the graph of ``model``; ``inputs`` is an example input, needed where shapes cannot be known."""
+        """Return the graph of ``model``; ``inputs`` is an example input, where shapes are not known else."""

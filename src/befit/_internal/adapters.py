@@ -14,7 +14,13 @@ from typing import Any
 # backend it is a tf.Module.
 FRAMEWORKS = ("keras", "torch", "jax", "tensorflow")
 
-_ROOT_PACKAGES = {"keras": "keras", "torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
+_ROOT_PACKAGES = {
+    "keras": "keras",
+    "torch": "torch",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "tensorflow": "tensorflow",
+}
 
 
 def framework_of(obj: object) -> str | None:

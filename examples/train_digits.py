@@ -1,0 +1,1 @@
+../src/befit/cli/demo/train_digits.py

@@ -1,0 +1,1 @@
+"""The main job: a script that users can read and copy, with its data."""

@@ -1,0 +1,76 @@
+"""The argument MODEL of a command: a saved Keras model, or an object in a Python module."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from befit._internal.adapters import framework_of, integration
+from befit.cli.backends import prepare_keras
+from befit.errors import ArgumentError, BefitError
+
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """Add MODEL and ``--input-shape``."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a saved Keras model (.keras, .h5), or MODULE:NAME, a model or what makes one when called",
+    )
+    parser.add_argument(
+        "--input-shape",
+        type=_shape,
+        action="append",
+        metavar="N,C,H,W",
+        help="shape of an example input, batch axis included; once for each input",
+    )
+
+
+def load(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the model that MODEL names and its example inputs (``None``: none were given).
+
+    Raises:
+        ArgumentError: MODEL names nothing that is there.
+        BefitError: the file or the module failed to load.
+    """
+    shapes = options.input_shape
+    inputs = None if not shapes else shapes[0] if len(shapes) == 1 else tuple(shapes)
+    return (_load_file if options.model.endswith(KERAS_SUFFIXES) else _load_object)(options.model), inputs
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(int(length) for length in text.split(","))
+
+
+def _load_file(name: str) -> Any:
+    path = Path(name)
+    if not path.is_file():
+        raise ArgumentError(f"there is no file {name!r}")
+    prepare_keras()
+    return integration("keras", "models").load_model(path)
+
+
+def _load_object(name: str) -> Any:
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not module_name or not attribute:
+        raise ArgumentError(
+            f"{name!r} names no model; write a file ending in {', '.join(KERAS_SUFFIXES)}, or MODULE:NAME"
+        )
+    if sys.path[:1] != [""]:
+        sys.path.insert(0, "")  # as `python -m` does: modules of the current folder are found
+    try:
+        value: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise BefitError(f"cannot import {module_name!r}: {error}") from error
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            raise ArgumentError(f"module {module_name!r} has no {attribute!r}")
+        value = getattr(value, part)
+    if callable(value) and (isinstance(value, type) or framework_of(value) is None):
+        value = value()
+    return value
