@@ -1,7 +1,4 @@
-"""Train a classifier of handwritten digits with all nine tools of befit, from download to saved model.
-
-Run it as ``befit demo`` or as ``python train_digits.py``; ``--help`` lists the options.
-"""
+"""Train a classifier of handwritten digits with all nine tools of befit, from download to saved model."""
 
 import argparse
 import math
@@ -27,22 +24,20 @@ WANTED_ACCURACY = 0.95
 class MyObject(keras.regularizers.Regularizer):
     """A penalty on large weights: the custom object that the model below finds by its name."""
 
-    def __init__(self, strength=1e-5):
-        self.strength = strength
-
     def __call__(self, weights):
-        return self.strength * keras.ops.sum(keras.ops.square(weights))
+        return 1e-5 * keras.ops.sum(keras.ops.square(weights))
 
     def get_config(self):
-        return {"strength": self.strength}
+        return {}
 
 
 class Digits(befit.Sequence):
-    """Batches of unit-length pixel vectors ``(batch, 64)`` and one-hot labels ``(batch, 10)``, shuffled."""
+    """Shuffled batches: pixel vectors of length one ``(batch, 64)`` and one-hot labels ``(batch, 10)``."""
 
-    def __init__(self, pixels, labels, batch_size=32, seed=0):
-        self.pixels, self.labels, self.batch_size = pixels, labels, batch_size
-        self.random = np.random.default_rng(seed)
+    def __init__(self, path, start, end, batch_size=32):
+        self.pixels = befit.HDF5Matrix(path, "pixels", start, end, normalizer=lambda x: x / np.float32(16))
+        self.labels = befit.to_categorical(befit.HDF5Matrix(path, "digit", start, end), num_classes=10)
+        self.batch_size, self.random = batch_size, np.random.default_rng(0)
         self.on_epoch_end()
 
     def __len__(self):
@@ -56,14 +51,6 @@ class Digits(befit.Sequence):
         self.order = self.random.permutation(len(self.pixels))
 
 
-def write_hdf5(table, path):
-    """Write the table ``(samples, 65)``, shuffled, as two compressed datasets: 64 pixels, and the digit."""
-    table = np.random.default_rng(0).permutation(table)
-    with h5py.File(path, "w") as file:
-        file.create_dataset("pixels", data=table[:, :-1], chunks=(32, 64), compression="gzip", shuffle=True)
-        file.create_dataset("digit", data=table[:, -1], chunks=(256,), compression="gzip")
-
-
 def build_model():
     """Two convolutions side by side; the name ``'MyObject'`` is looked up in the open scope."""
     pixels = keras.Input((64,), name="pixels")
@@ -73,9 +60,8 @@ def build_model():
     both = keras.layers.Concatenate(name="both")([fine, coarse])
     features = keras.layers.Flatten(name="features")(keras.layers.MaxPooling2D(2, name="pool")(both))
     hidden = keras.layers.Dense(64, activation="relu", kernel_regularizer="MyObject", name="hidden")(features)
-    return keras.Model(
-        pixels, keras.layers.Dense(10, activation="softmax", name="digit")(hidden), name="digits"
-    )
+    digit = keras.layers.Dense(10, activation="softmax", name="digit")(hidden)
+    return keras.Model(pixels, digit, name="digits")
 
 
 def main(arguments=None):
@@ -86,35 +72,32 @@ def main(arguments=None):
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for the results")
     parser.add_argument("--epochs", type=int, default=12)
     options = parser.parse_args(arguments)
-    sha256 = SHA256 if options.origin == ARCHIVE.as_uri() and not options.sha256 else options.sha256
+    sha256 = options.sha256 or (SHA256 if options.origin == ARCHIVE.as_uri() else None)
     output = options.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(0)
-    simulate_devices(2)  # two virtual CPU devices, made before the backend starts; GPUs stay as they are
+    simulate_devices(2)  # virtual CPU devices, made before the backend starts; GPUs stay as they are
 
     folder = befit.get_file("digits", options.origin, untar=True, file_hash=sha256, cache_dir=output)
-    write_hdf5(np.loadtxt(Path(folder) / "digits.csv", dtype=np.uint8, delimiter=","), output / "digits.h5")
-    labels = befit.to_categorical(befit.HDF5Matrix(output / "digits.h5", "digit"), num_classes=10)
-    split = len(labels) * 4 // 5
-    window = {
-        "datapath": output / "digits.h5",
-        "dataset": "pixels",
-        "normalizer": lambda x: x / np.float32(16),
-    }
-    train = Digits(befit.HDF5Matrix(**window, start=0, end=split), labels[:split])
-    test = Digits(befit.HDF5Matrix(**window, start=split), labels[split:])
+    table, path = np.loadtxt(Path(folder) / "digits.csv", np.uint8, delimiter=","), output / "digits.h5"
+    np.random.default_rng(0).shuffle(table)
+    with h5py.File(path, "w") as file:  # 64 pixels a row, and the digit
+        file.create_dataset("pixels", data=table[:, :-1], chunks=(32, 64), compression="gzip", shuffle=True)
+        file.create_dataset("digit", data=table[:, -1], chunks=(256,), compression="gzip")
+    split = len(table) * 4 // 5
+    train, test = Digits(path, 0, split), Digits(path, split, None)
 
     with befit.CustomObjectScope({"MyObject": MyObject}):
         model = build_model()
         befit.print_summary(model)
-        befit.plot_model(model, output / "model.png", show_shapes=True)
-        befit.plot_model(model, output / "model.svg", show_shapes=True)
+        for picture in ("model.png", "model.svg"):
+            befit.plot_model(model, output / picture, show_shapes=True)
 
-        gpus = [name for name in available_devices(keras.config.backend()) if name.startswith("gpu")]
-        if len(gpus) < 2:
-            print(f"\n{len(gpus)} GPUs here: training on two virtual CPU devices instead of two GPUs.")
-        on_cpu = {"devices": "cpu:0..1"} if len(gpus) < 2 else {"gpus": 2}
-        parallel = befit.multi_gpu_model(model, **on_cpu)
+        if len(available_devices("keras", "gpu")) >= 2:
+            parallel = befit.multi_gpu_model(model, gpus=2)
+        else:
+            print("\nFewer than two GPUs here: training on two virtual CPU devices, cpu:0 and cpu:1.")
+            parallel = befit.multi_gpu_model(model, devices="cpu:0..1")
         parallel.compile(keras.optimizers.Adam(3e-3), "categorical_crossentropy", metrics=["accuracy"])
         started = time.perf_counter()
         with befit.Loader(train, workers=2) as batches:
@@ -125,9 +108,7 @@ def main(arguments=None):
 
     restored.compile(loss="categorical_crossentropy", metrics=["accuracy"])
     accuracy = restored.evaluate(test, verbose=0, return_dict=True)["accuracy"]
-    print(
-        f"\ntest accuracy      {accuracy:.4f} on {len(test.pixels)} digits (wanted: above {WANTED_ACCURACY})"
-    )
+    print(f"\ntest accuracy      {accuracy:.4f} on {len(test.pixels)} digits (wanted: > {WANTED_ACCURACY})")
     print(f"samples per second {split * options.epochs / seconds:,.0f} (compilation included)")
     print(f"results            {output}{os.sep}: model.png, model.svg, model.keras")
     return 0 if accuracy > WANTED_ACCURACY else 1
