@@ -41,8 +41,7 @@ check: $(VENV)/check.stamp  ## style, types, architecture, doctests, README and 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports
-	KERAS_BACKEND=jax $(BIN)/pytest --doctest-modules src/befit --ignore=src/befit/cli/demo
-	KERAS_BACKEND=jax $(BIN)/pytest README.md docs
+	KERAS_BACKEND=jax $(BIN)/pytest tests/house --doctest-modules src/befit README.md docs --ignore=src/befit/cli/demo
 	$(MAKE) docs
 
 docs: $(VENV)/check.stamp  ## the documentation, in docs/_build

@@ -6,7 +6,7 @@ A contract is a ``Protocol``: satisfy its shape, inherit nothing. Each has a tes
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 
@@ -20,6 +20,9 @@ __all__ = [
     "BatchSource",
     "CustomObjects",
     "GraphReader",
+    "LoadEngine",
+    "LoadResult",
+    "LoadTask",
     "Normalizer",
     "PrintFunction",
 ]
@@ -54,14 +57,86 @@ class BatchSource(Protocol):
         """Return batch number ``index``, ``0 <= index < len(self)``."""
 
 
+class LoadTask(NamedTuple):
+    """One batch that an engine has to compute."""
+
+    ticket: int
+    """The name of the task; no two tasks of a loader have the same."""
+    batch_index: int
+    """The batch: the argument of ``source[batch_index]``."""
+    seed: tuple[int, int] | None = None
+    """Seed and epoch that, with the index, decide every random number of the batch; ``None``: unseeded."""
+
+
+class LoadResult(NamedTuple):
+    """What became of a task: a batch, or the error that came instead."""
+
+    ticket: int
+    batch: Batch
+    error: BaseException | None = None
+
+
+class LoadEngine(Protocol):
+    """Computes batches for a ``Loader``, wherever it likes and in any order.
+
+    The loader calls it from one thread at a time: ``start``, then ``submit`` and ``next_ready``, and
+    ``start`` again for the next epoch. Results of an epoch that was abandoned may still come; the loader
+    knows them by their tickets.
+    """
+
+    def start(self, source: BatchSource) -> None:
+        """Compute from ``source`` as it is now; called at the beginning of every epoch."""
+
+    def submit(self, task: LoadTask) -> None:
+        """Accept a task without waiting for it."""
+
+    def next_ready(self, timeout: float | None) -> LoadResult:
+        """Wait for any task to be done; exceptions of ``source`` are results, not raised.
+
+        A task whose worker died comes back with a ``WorkerDiedError``.
+
+        Raises:
+            TimeoutError: nothing was done within ``timeout`` seconds.
+        """
+
+    def close(self) -> None:
+        """End all workers, also hung ones; a second call does nothing."""
+
+
 class ArrayAdapter(Protocol):
-    """How a framework's arrays come to NumPy and back (a module ``integrations/<framework>/arrays.py``)."""
+    """How the arrays of one framework come to NumPy and back, and what is computed by the framework itself.
+
+    A module ``integrations/<framework>/arrays.py``. What is traced, recorded for a gradient or not in main
+    memory stays with the framework; NumPy does the rest.
+    """
+
+    def is_tensor(self, obj: object) -> bool:
+        """Return whether ``obj``, whose class comes from the framework, is an array of it."""
+
+    def has_values(self, tensor: Any) -> bool:
+        """Return whether ``tensor`` has values now; it has none while the framework traces."""
+
+    def on_host(self, tensor: Any) -> bool:
+        """Return whether NumPy may compute the result: values in main memory, no gradient recorded."""
 
     def to_host(self, tensor: Any) -> Array:
         """Return the values of ``tensor`` as a NumPy array, without a copy where the framework allows."""
 
     def from_host(self, array: Array, like: Any) -> Any:
-        """Return ``array`` as a tensor of the framework, on the device of ``like``."""
+        """Return ``array`` as a tensor on the device of ``like``; it may go on living in the array's memory."""
+
+    def writable_view(self, tensor: Any) -> Array | None:
+        """Return an array in the memory of ``tensor``; ``None`` where that cannot be written to."""
+
+    def one_hot(self, labels: Any, num_classes: int, dtype: str) -> Any:
+        """Return ``labels`` one-hot along a new last axis.
+
+        Labels that have values were checked before. One without a class gives a row of NaN, of zeros where
+        ``dtype`` has no NaN, or an error when the graph runs.
+        """
+
+    def normalize(self, tensor: Any, axes: tuple[int, ...], order: float) -> Any:
+        """Return ``tensor`` divided by its norm over ``axes``, as ``befit.normalize`` describes it."""
 
 
 class GraphReader(Protocol):

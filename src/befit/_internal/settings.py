@@ -5,6 +5,9 @@
 ``KERAS_BACKEND``         the backend of Keras, read by Keras when it is imported
 ``BEFIT_OFFLINE``         ``1``: ``get_file`` takes what is in the cache and never goes online
 ``BEFIT_PROGRESS``        ``0``: no progress bars, ``1``: also where standard error is no terminal
+``HTTP_PROXY`` …          ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``: how ``get_file`` goes online
+``REQUESTS_CA_BUNDLE``    also ``CURL_CA_BUNDLE``: a file or folder of certificates that ``get_file`` trusts;
+                          ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are read by OpenSSL itself
 ========================  ==========================================================================
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from befit.errors import ArgumentError
 
@@ -41,6 +45,28 @@ def keras_home() -> Path:
 def offline() -> bool:
     """Return whether going online is forbidden."""
     return _flag("BEFIT_OFFLINE") or False
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment (or the system's settings) names for ``url``."""
+    from urllib.request import getproxies, proxy_bypass  # 20 ms, and only a download needs it
+
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all") or None
+
+
+def ca_bundle() -> str | None:
+    """Return the certificates that the environment names in place of the system's."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        path = os.environ.get(name)
+        if path:
+            if not os.path.exists(path):
+                raise ArgumentError(f"environment variable {name} names {path!r}, which does not exist")
+            return path
+    return None
 
 
 def progress() -> bool | None:

@@ -46,8 +46,8 @@ class Layer:
         key: unique in the whole graph.
         name: as the user knows it.
         type: the name of its class, or of the function for an operation without a class.
-        path: names from the model down to this layer; for PyTorch the attribute path (``"encoder.0.linear"``).
-        parameters: keys into ``ModelGraph.parameters`` of every weight the layer holds, its inner ones included.
+        path: names from the model down to this layer; in PyTorch its attribute path (``"encoder.0.fc"``).
+        parameters: keys into ``ModelGraph.parameters`` of every weight in it, inner layers included.
         is_input: the layer only marks where data enters.
         wrapped: name and type of the layer inside a wrapper such as ``TimeDistributed``.
         inner: the graph inside, for a nested model.
@@ -88,7 +88,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One tensor on its way: output number ``output`` of ``source`` is input number ``input`` of ``target``."""
+    """One tensor on its way: output ``output`` of node ``source`` is input ``input`` of node ``target``."""
 
     source: int
     output: int
@@ -110,6 +110,8 @@ class ModelGraph:
         parameters: by key; each weight once, however many layers share it.
         is_sequential: the model is a plain stack by construction (``Sequential``).
         is_traced: ``edges`` is complete; where it is not, the model's code could not be followed.
+        untraced_because: the reason, in words, where ``is_traced`` is false.
+        is_built: the weights exist.
     """
 
     name: str
@@ -121,6 +123,8 @@ class ModelGraph:
     parameters: Mapping[int, Parameter]
     is_sequential: bool = False
     is_traced: bool = True
+    untraced_because: str = ""
+    is_built: bool = True
 
     def layer_of(self, node: Node) -> Layer:
         """Return the layer that ``node`` is a call of."""
