@@ -1,0 +1,139 @@
+"""A staged extraction, moved to its place beside what is there already.
+
+befit overwrites only files that it wrote itself and that nobody has changed since (or, where the caller
+forces it, that somebody has). Everything is decided before anything moves, and each move is one rename.
+"""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from befit.errors import ArchiveError
+from befit.files import tree
+from befit.files.extract import Extracted
+from befit.files.marker import Record
+from befit.files.names import Kind, Parts
+
+Decision: TypeAlias = Literal["move", "keep", "conflict"]
+
+_SHOWN = 5
+
+
+def place(
+    staged: Extracted,
+    folder: Path,
+    *,
+    archive: Path,
+    known: Mapping[Parts, Record],
+    same_archive: bool,
+    force: bool,
+) -> dict[Parts, Record]:
+    """Move the members of ``staged`` into ``folder`` and return what is in place now.
+
+    Args:
+        archive: the archive itself, which lies in ``folder`` too.
+        known: what the last extraction put in place.
+        same_archive: whether that came from the same archive; then every difference is an edit by the user.
+        force: whether such edits are overwritten.
+
+    Raises:
+        ArchiveError: files that befit did not write stand where members belong; nothing was moved.
+    """
+    kept: set[Parts] = set()
+    conflicts: list[Parts] = []
+    for parts, kind in staged.members.items():
+        paths = staged.root.joinpath(*parts), folder.joinpath(*parts)
+        record = known.get(parts)
+        decision = _decide(*paths, kind, record, same_archive=same_archive, force=force)
+        if decision == "keep":
+            kept.add(parts)
+        elif decision == "conflict":
+            conflicts.append(parts)
+    if conflicts:
+        shown = ", ".join(str(folder.joinpath(*parts)) for parts in conflicts[:_SHOWN])
+        more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
+        raise ArchiveError(
+            f"{archive.name} has members that would replace what was not extracted from it, or was changed "
+            f"since: {shown}{more}; nothing was replaced: move these away, or extract elsewhere with another "
+            f"cache_subdir"
+        )
+    for parts in kept:
+        staged.root.joinpath(*parts).unlink()
+    _merge(staged.root, folder)
+    return {
+        parts: known[parts] if parts in kept and parts in known else Record.of(folder.joinpath(*parts), kind)
+        for parts, kind in staged.members.items()
+    }
+
+
+def _decide(
+    source: Path, target: Path, kind: Kind, record: Record | None, *, same_archive: bool, force: bool
+) -> Decision:
+    try:
+        found = target.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "move"  # below a file that stands where a folder belongs; that is the conflict
+    if kind == "directory":
+        return "move" if stat.S_ISDIR(found.st_mode) else "conflict"
+    if stat.S_ISDIR(found.st_mode):
+        return "conflict"
+    if record is not None and (found.st_size, found.st_mtime_ns) == (record.size, record.mtime_ns):
+        return "keep" if same_archive else "move"
+    if record is not None and force:
+        return "move"
+    if (record is not None and same_archive) or _same_content(source, target, found.st_mode):
+        return "keep"
+    return "conflict"
+
+
+def _same_content(source: Path, target: Path, target_mode: int) -> bool:
+    if source.is_symlink() or stat.S_ISLNK(target_mode):
+        return (
+            source.is_symlink() and stat.S_ISLNK(target_mode) and os.readlink(source) == os.readlink(target)
+        )
+    return stat.S_ISREG(target_mode) and filecmp.cmp(source, target, shallow=False)
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move everything from one folder to another; folders that exist are entered."""
+    if not tree.HAS_DESCRIPTORS:
+        _merge_paths(source, target)
+        return
+    from_folder, to_folder = tree.open_folder(str(source)), os.open(target, os.O_RDONLY)
+    try:
+        _merge_descriptors(from_folder, to_folder)
+    finally:
+        os.close(from_folder)
+        os.close(to_folder)
+
+
+def _merge_descriptors(source: int, target: int) -> None:
+    with os.scandir(source) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        try:
+            os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)
+        except OSError as error:
+            if not is_folder or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            from_folder, to_folder = tree.open_folder(name, source), tree.open_folder(name, target)
+            try:
+                _merge_descriptors(from_folder, to_folder)
+            finally:
+                os.close(from_folder)
+                os.close(to_folder)
+
+
+def _merge_paths(source: Path, target: Path) -> None:
+    for entry in list(source.iterdir()):
+        place_of_entry = target / entry.name
+        if entry.is_dir() and place_of_entry.is_dir():
+            _merge_paths(entry, place_of_entry)
+        else:
+            os.replace(entry, place_of_entry)

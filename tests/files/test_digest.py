@@ -1,0 +1,62 @@
+"""Digests in every spelling, and only those."""
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from befit.errors import ArgumentError
+from befit.files.digest import ALGORITHMS, Digest, Hasher, digest_of, expected_digest, parse_digest
+
+MD5, SHA256 = hashlib.md5(b"x").hexdigest(), hashlib.sha256(b"x").hexdigest()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_length_names_the_algorithm(algorithm):
+    digits = hashlib.new(algorithm, b"x").hexdigest()
+    assert parse_digest(digits) == Digest(algorithm, digits)
+    assert parse_digest(f"{algorithm}:{digits.upper()} ") == Digest(algorithm, digits)
+    assert parse_digest(digits, algorithm) == Digest(algorithm, digits)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "abc", "z" * 32, "sha256:", MD5[:-1], f"sha256:{MD5}", f"whirl:{SHA256}", "0x" + MD5]
+)
+def test_what_is_no_digest_is_refused(text):
+    with pytest.raises(ArgumentError):
+        parse_digest(text)
+
+
+def test_a_digest_of_another_algorithm_than_named_is_refused():
+    with pytest.raises(ArgumentError, match="which is a md5 hash, not sha256"):
+        expected_digest(None, MD5, "sha256")
+
+
+def test_an_unknown_algorithm_is_refused_even_without_a_digest():
+    with pytest.raises(ArgumentError, match="unknown hash algorithm 'crc32'"):
+        expected_digest(None, None, "crc32")
+
+
+def test_names_of_algorithms_are_compared_by_value_and_not_by_case():
+    built_at_run_time = "".join(["SHA", "-", "256"])
+    assert expected_digest(None, SHA256, built_at_run_time) == Digest("sha256", SHA256)
+
+
+def test_file_hash_wins_over_md5_hash_as_in_keras():
+    assert expected_digest(MD5, SHA256, "auto") == Digest("sha256", SHA256)
+    assert expected_digest(MD5, None, "sha256") == Digest("md5", MD5)
+    assert expected_digest(None, None, "auto") is None
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5), st.sampled_from(ALGORITHMS))
+def test_a_hasher_agrees_with_hashlib_however_the_bytes_are_cut(pieces, algorithm):
+    hasher = Hasher({algorithm, "sha256"})
+    for piece in pieces:
+        hasher.update(piece)
+    assert hasher.digest(algorithm).hexdigest == hashlib.new(algorithm, b"".join(pieces)).hexdigest()
+
+
+def test_digest_of_a_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    assert digest_of(tmp_path / "file", "md5") == Digest("md5", MD5)

@@ -1,0 +1,202 @@
+"""What extraction brings, and the limits that it keeps."""
+
+import gzip
+import os
+import stat
+import tarfile
+
+import pytest
+
+from befit.errors import ArchiveError, ArgumentError, UnsafeArchiveError
+from befit.files import tree
+from befit.files.extract import extract
+from befit.files.limits import Limits
+
+HARD, SYM, DIR = tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE
+
+
+def link(kind, name, target):
+    return (name, kind, {"linkname": target})
+
+
+@pytest.fixture
+def unpack(tmp_path):
+    """``unpack(content)``: the result of an extraction below the test's folder."""
+
+    def call(content, limits=None, wanted=None):
+        number = len(os.listdir(tmp_path))
+        archive, staging = tmp_path / f"archive{number}", tmp_path / f"staging{number}"
+        archive.write_bytes(content)
+        staging.mkdir()
+        return extract(
+            archive,
+            staging,
+            name="archive",
+            formats=("tar", "zip"),
+            limits=limits or Limits(),
+            wanted=wanted,
+            label="archive",
+        )
+
+    return call
+
+
+@pytest.mark.parametrize("kind", ["descriptors", "paths"])
+def test_files_and_folders_arrive(archives, unpack, monkeypatch, kind):
+    """The way of Windows gives the same tree as the way of POSIX."""
+    monkeypatch.setattr(tree, "HAS_DESCRIPTORS", kind == "descriptors")
+    names = ["a/b/c/1", "a/b/2", "x/3", "a/b/c/4", "5", "a/6"]
+    found = unpack(archives.tar(("a", DIR), ("e", DIR), *((name, name.encode() * 9) for name in names)))
+    assert {name: (found.root / name).read_bytes() for name in names} == {
+        name: name.encode() * 9 for name in names
+    }
+    assert list((found.root / "e").iterdir()) == []
+    kinds = {"/".join(parts): kind for parts, kind in found.members.items()}
+    assert kinds == dict.fromkeys(["a", "a/b", "a/b/c", "x", "e"], "directory") | dict.fromkeys(names, "file")
+
+
+def test_without_descriptors_links_are_refused(archives, unpack, monkeypatch):
+    monkeypatch.setattr(tree, "HAS_DESCRIPTORS", False)
+    with pytest.raises(UnsafeArchiveError, match="not extracted on this system"):
+        unpack(archives.tar(("f", b"xx"), link(SYM, "l", "f")))
+
+
+def test_links_inside_are_made(archives, unpack):
+    found = unpack(
+        archives.tar(
+            link(SYM, "d/early", "../real/f"),
+            ("real/f", b"content"),
+            link(SYM, "chain", "d/early"),
+            link(SYM, "folder", "./real"),
+            link(HARD, "hard", "real/f"),
+            link(HARD, "harder", "hard"),
+            link(SYM, "to-hard", "hard"),
+        ),
+    )
+    for name in ("d/early", "chain", "folder/f", "hard", "harder", "to-hard"):
+        assert (found.root / name).read_bytes() == b"content"
+    assert os.readlink(found.root / "chain") == "d/early"
+    assert (found.root / "hard").stat().st_nlink == 3
+
+
+def test_a_symlink_in_a_zip_is_a_symlink(archives, unpack):
+    found = unpack(archives.zip(("d/f", b"content"), ("l", b"d/f", stat.S_IFLNK | 0o777)))
+    assert os.readlink(found.root / "l") == "d/f"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are POSIX")
+@pytest.mark.parametrize("make", ["tar", "zip"])
+def test_of_modes_only_executable_remains(archives, unpack, make):
+    modes = {"setuid": 0o4777, "world": 0o666, "secret": 0o000, "run": 0o755}
+    if make == "tar":
+        content = archives.tar(*((name, b"xx", {"mode": mode}) for name, mode in modes.items()))
+    else:
+        content = archives.zip(*((name, b"xx", stat.S_IFREG | mode) for name, mode in modes.items()))
+    old = os.umask(0)
+    try:
+        root = unpack(content).root
+    finally:
+        os.umask(old)
+    found = {name: (root / name).stat().st_mode & 0o7777 for name in modes}
+    assert found == {"setuid": 0o755, "world": 0o644, "secret": 0o644, "run": 0o755}
+
+
+def test_a_sparse_file_is_filled_with_its_zeros(archives, unpack):
+    """As ``tar --sparse`` writes it: one kilobyte of data in the middle of zeros."""
+    info = tarfile.TarInfo("sparse")
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, 1024
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[386:410] = b"%011o\0%011o\0" % (4096, 1024)
+    block[483:495] = b"%011o\0" % 10_000
+    block[148:156] = b" " * 8
+    block[148:155] = b"%06o\0" % sum(block)
+    found = unpack(bytes(block) + b"x" * 1024 + bytes(1024))
+    assert (found.root / "sparse").read_bytes() == bytes(4096) + b"x" * 1024 + bytes(10_000 - 5120)
+
+
+def test_many_small_files_in_many_folders_need_few_descriptors(archives, unpack):
+    resource = pytest.importorskip("resource")
+    names = [f"{folder % 700}/{folder}/file" for folder in range(1500)]
+    content = archives.tar(*((name, b"xx") for name in names), mode="w")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 100
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, used + 20), hard))
+    try:
+        found = unpack(content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert sum(kind == "file" for kind in found.members.values()) == 1500
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_bomb_is_refused_and_the_message_says_how_to_allow_it(archives, unpack, kind):
+    bomb = getattr(archives, kind)(("zeros", bytes(80 << 20)))
+    with pytest.raises(UnsafeArchiveError, match=r"250 times.*Limits\(ratio="):
+        unpack(bomb)
+    found = unpack(bomb, Limits(ratio=2000))
+    assert (found.root / "zeros").stat().st_size == 80 << 20
+
+
+def test_zeros_behind_the_end_mark_count_too(archives, unpack):
+    with pytest.raises(UnsafeArchiveError, match="250 times"):
+        unpack(gzip.compress(archives.tar(("a", b"xx"), mode="w") + bytes(80 << 20)))
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        (Limits(total_bytes=100), "more than 100 bytes"),
+        (Limits(members=2), "more than 2 members"),
+        (Limits(path_bytes=3), "path of 4 bytes"),
+        (Limits(depth=1), "2 folders deep"),
+    ],
+)
+def test_each_limit_counts(archives, unpack, limits, says):
+    content = archives.tar(("a", b"x" * 90), ("b", b"xx"), ("long", b"y" * 90), ("d/e/f", b"xx"))
+    with pytest.raises(UnsafeArchiveError, match=says):
+        unpack(content, limits)
+
+
+@pytest.mark.parametrize("name", ["total_bytes", "members", "ratio", "path_bytes", "depth"])
+def test_limits_are_numbers_above_zero(name):
+    with pytest.raises(ArgumentError, match=name):
+        Limits(**{name: 0})
+
+
+def test_nothing_nested_is_unpacked(archives, unpack):
+    inner = archives.tar(("evil", b"xx"))
+    found = unpack(archives.tar(("inner.tar.gz", inner)))
+    assert (found.root / "inner.tar.gz").read_bytes() == inner
+    assert len(found.members) == 1
+
+
+def test_a_disk_error_is_not_called_a_broken_archive(archives, unpack, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tree.DescriptorTree, "write", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        unpack(archives.tar(("a", b"xx")))
+    assert not isinstance(caught.value, ArchiveError)
+
+
+def test_a_wanted_folder_is_made_where_the_archive_has_none(archives, unpack):
+    found = unpack(archives.tar(("data/x", b"xx"), link(SYM, "data/l", "x"), ("y", b"yy")), wanted="flower")
+    assert (found.root / "flower" / "data" / "l").read_bytes() == b"xx"
+    assert [("/".join(parts), kind) for parts, kind in found.members.items()] == [
+        ("flower", "directory"),
+        ("flower/data", "directory"),
+        ("flower/data/x", "file"),
+        ("flower/data/l", "symlink"),
+        ("flower/y", "file"),
+    ]
+
+
+def test_a_wanted_folder_that_the_archive_has_is_taken(archives, unpack):
+    found = unpack(archives.tar(("flower/x", b"xx"), ("README", b"yy")), wanted="flower")
+    assert sorted(os.listdir(found.root)) == ["README", "flower"]
+
+
+def test_an_archive_cannot_replace_itself(archives, unpack):
+    with pytest.raises(ArchiveError, match="the name of the archive file itself; pass another fname"):
+        unpack(archives.tar(("archive/x", b"xx")))
