@@ -1,0 +1,192 @@
+"""``normalize``: arrays to unit norm along an axis."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from befit.arrays.frameworks import adapter_of, as_array, output_view, refuse_output_off_host
+from befit.errors import ArgumentError, UnsupportedObjectError
+from befit.typing import Array
+
+_BLOCK = 1 << 20  # bytes; larger blocks leave the processor's cache, smaller ones cost calls
+_LONG = 1 << 16  # values; longer sums are kept in float64
+_SAFE = 1e8  # how far above the smallest normal number a sum has lost nothing to underflow
+
+
+def normalize(x: Any, axis: int | tuple[int, ...] | None = -1, order: Any = 2, *, out: Any = None) -> Any:
+    """Divide by the norm along an axis, so that every vector along it has norm 1.
+
+    A NumPy array, a list or anything with ``__array__`` gives a NumPy array; a tensor of PyTorch, JAX or
+    TensorFlow gives a tensor of the same framework on the same device, and gradients flow. Vectors of zeros
+    stay zeros. Values whose squares overflow or underflow are scaled first: ``1e30`` and ``1e-30`` come out
+    right in float32. Floating-point and complex data types stay, every other becomes float64 (with JAX its
+    default float); float16 is computed in float32. Shape ``(features,)`` gives ``(1, features)``.
+
+    Args:
+        x: Numbers of any shape but a single one.
+        axis: Axis of the vectors; several axes, or ``None`` for all, are normalised as a whole.
+        order: Order of the norm, as in ``numpy.linalg.norm`` for vectors: any number, ``inf`` or ``-inf``.
+        out: Written and returned instead of new memory: a NumPy array or a CPU tensor of PyTorch of the
+            result's shape. May be ``x``.
+
+    Returns:
+        A normalised copy of ``x``.
+
+    Raises:
+        ArgumentError: ``axis``, ``order`` or ``out`` cannot work for ``x``.
+        UnsupportedObjectError: ``x`` holds no numbers, or masked ones.
+
+    Example:
+        >>> import numpy as np
+        >>> normalize(np.array([[3.0, 4.0], [0.0, 0.0]]))
+        array([[0.6, 0.8],
+               [0. , 0. ]])
+        >>> normalize([1, 2, 5], order=1)
+        array([[0.125, 0.25 , 0.625]])
+
+    Source:
+        Keras 2.1 documentation.
+    """
+    adapter = adapter_of(x)
+    if adapter is None:
+        x = _numbers(as_array(x, "x"))
+    axes = _checked_axes(axis, len(x.shape))
+    single_axis = axis is not None and not isinstance(axis, tuple)
+    power = _checked_order(order, single_axis=single_axis)
+    gains_axis = single_axis and len(x.shape) == 1
+    if out is not None:
+        refuse_output_off_host(adapter, x, "x")
+    elif adapter is not None and not adapter.on_host(x):
+        result = adapter.normalize(x, axes, power)
+        return result[None] if gains_axis else result
+
+    array = x if adapter is None else _numbers(adapter.to_host(x))
+    shape = (1, *array.shape) if gains_axis else array.shape
+    if out is not None:
+        view = output_view(out, shape)
+        if not np.can_cast(_result_dtype(array), view.dtype, "same_kind"):
+            raise ArgumentError(f"out has dtype {view.dtype}, the result has dtype {_result_dtype(array)}")
+        if np.may_share_memory(array, view) and array.__array_interface__ != view.__array_interface__:
+            array = array.copy()  # the same memory is read before it is written, shifted memory is not
+        _normalize_into(array, axes, power, view.reshape(array.shape))
+        return out
+    result = np.empty(array.shape, _result_dtype(array))
+    _normalize_into(array, axes, power, result)
+    result = result.reshape(shape)
+    return adapter.from_host(result, x) if adapter is not None else result
+
+
+def _numbers(x: Array) -> Array:
+    if np.ma.is_masked(x):
+        raise UnsupportedObjectError("x has masked values, which have no norm; write x.filled(0)")
+    if x.dtype.kind not in "biufc" and x.dtype.name != "bfloat16":
+        raise UnsupportedObjectError(f"x has dtype {x.dtype}, not numbers; write np.asarray(x, 'float64')")
+    return np.asarray(x)
+
+
+def _checked_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    if ndim == 0:
+        raise ArgumentError("x is a single number, which has no axis; write normalize([x])")
+    if axis is None:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    found: set[int] = set()
+    for one in axes:
+        try:
+            number = operator.index(one)
+        except TypeError:
+            raise ArgumentError(f"axis is {axis!r}; write a whole number, a tuple of them or None") from None
+        if not -ndim <= number < ndim:
+            raise ArgumentError(f"axis {number} is outside [{-ndim}, {ndim}) for x of {ndim} axes")
+        found.add(number % ndim)
+    if len(found) != len(axes) or not axes:
+        raise ArgumentError(f"axis is {axis!r}; write one or more axes, each of them once")
+    return tuple(sorted(found))
+
+
+def _checked_order(order: Any, *, single_axis: bool) -> float:
+    if order is None or (order == "fro" and not single_axis):
+        return 2.0
+    try:
+        number = float(order)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(order, str) or math.isnan(number):
+        raise ArgumentError(f"order is {order!r}; write a number such as 2, or float('inf')")
+    return number
+
+
+def _result_dtype(x: Array) -> np.dtype[Any]:
+    native = x.dtype.newbyteorder("=")
+    return np.dtype(np.float64) if native.kind in "biu" else native
+
+
+def _normalize_into(x: Array, axes: tuple[int, ...], order: float, out: Array) -> None:
+    if x.size == 0:
+        return
+    if axes == (x.ndim - 1,) and x.flags.c_contiguous and out.flags.c_contiguous:
+        x, out, axes = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1]), (1,)
+    rows = len(x) if 0 in axes else max(1, _BLOCK // (x[0].size * out.itemsize))
+    with np.errstate(all="ignore"):  # 0 ** -1, inf / inf …: as numpy.linalg.norm, without its warnings
+        for start in range(0, len(x), rows):
+            _normalize_block(x[start : start + rows], axes, order, out[start : start + rows])
+
+
+def _normalize_block(x: Array, axes: tuple[int, ...], order: float, out: Array) -> None:
+    dtype = _result_dtype(x)
+    work = x.astype(np.float32 if dtype.itemsize < 4 else dtype, copy=False)
+    if order == 0:
+        norm: Array = np.count_nonzero(work, axes, keepdims=True).astype(work.real.dtype)
+    else:
+        work, norm = _scaled_norm(work, axes, order)
+    norm[norm == 0] = 1
+    if out.dtype == work.dtype:
+        np.divide(work, norm, out=out)
+    else:
+        out[...] = work / norm
+
+
+def _scaled_norm(x: Array, axes: tuple[int, ...], order: float) -> tuple[Array, Array]:
+    """Return ``x`` and its norms; vectors whose norm is out of range are scaled before, in both."""
+    norm, exact = _norm(x, axes, order)
+    if exact.all():
+        return x, norm
+    magnitude = np.abs(x)
+    scale = (magnitude.max if order > 0 else magnitude.min)(axes, keepdims=True)
+    scale[exact | (scale == 0) | ~np.isfinite(scale)] = 1
+    x = x / scale
+    return x, _norm(x, axes, order)[0]
+
+
+def _norm(x: Array, axes: tuple[int, ...], order: float) -> tuple[Array, Array]:
+    """Return the norms, axes kept, and which of them lost nothing to overflow or underflow."""
+    length = math.prod(x.shape[axis] for axis in axes)
+    if order == 2 and axes == (x.ndim - 1,) and length <= _LONG:
+        total = np.vecdot(x, x).real[..., np.newaxis]
+    else:
+        squares_only = order == 2 and x.dtype.kind == "f"
+        total = _power_sum(x if squares_only else np.abs(x), axes, order, length)
+    if order == 2:
+        norm = np.sqrt(total)
+    elif order == 1 or math.isinf(order):
+        norm = total.copy()
+    else:
+        norm = total ** (1 / order)
+    limits = np.finfo(norm.dtype)
+    exact = np.minimum(total, norm) > limits.tiny * _SAFE
+    exact &= np.maximum(total, norm) <= limits.max
+    return norm, exact
+
+
+def _power_sum(magnitude: Array, axes: tuple[int, ...], order: float, length: int) -> Array:
+    if math.isinf(order):
+        extreme: Array = (magnitude.max if order > 0 else magnitude.min)(axes, keepdims=True)
+        return extreme
+    powers = magnitude if order == 1 else np.square(magnitude) if order == 2 else magnitude**order
+    dtype = np.float64 if length > _LONG and magnitude.dtype == np.float32 else magnitude.dtype
+    total: Array = powers.sum(axes, keepdims=True, dtype=dtype)
+    return total.astype(magnitude.dtype, copy=False)
