@@ -1,0 +1,173 @@
+"""A plain ``torch.nn.Module`` on several devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from befit.errors import ReplicationError
+from befit.integrations.torch.replicate_threads import ReplicaThreads
+from befit.replicate.split import row_ranges, sub_batch_sizes
+
+
+class ParallelModule(torch.nn.Module):
+    """Runs ``template`` once per device, each on its own rows of the batch.
+
+    It has the template's own parameters, buffers and children, not copies, and so the same ``state_dict``
+    keys; gradients arrive at the template's parameters. A pickle or a copy of it is the plain template.
+    """
+
+    def __init__(self, template: Any, names: tuple[str, ...]) -> None:
+        super().__init__()
+        # Past nn.Module.__setattr__: the template is no child, whose name would prefix every key.
+        self.__dict__["template"] = template
+        self.__dict__["_threads"] = ReplicaThreads(names)
+        # One set of registries for both: nn.Module's own methods then see, move and freeze the template's.
+        for registry in ("_parameters", "_buffers", "_modules"):
+            self.__dict__[registry] = template.__dict__[registry]
+        self.training = template.training
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The names of the devices, one for each replica."""
+        names: tuple[str, ...] = self._threads.names
+        return names
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Split the tensors among ``args`` and ``kwargs`` along axis 0, and concatenate the outputs."""
+        values, structure = pytree.tree_flatten((args, kwargs))
+        rows = _count_rows(values)
+        if rows is None:
+            return self.template(*args, **kwargs)
+        sizes = sub_batch_sizes(rows, len(self.devices))
+        ranges = row_ranges(sizes)
+        replicas = [_Replica(self.template, device) for device in self._threads.devices[: len(sizes)]]
+
+        def run(index: int) -> Any:
+            first, end = ranges[index]
+            parts = [
+                value[first:end].to(replicas[index].device) if _is_split(value) else value for value in values
+            ]
+            own_args, own_kwargs = pytree.tree_unflatten(parts, structure)
+            return replicas[index].module(*own_args, **own_kwargs)
+
+        outputs = self._threads.run(run, len(sizes))
+        _merge_buffers(replicas, sizes)
+        return _concatenate(outputs, sizes, self._threads.devices[0])
+
+    def train(self, mode: bool = True) -> Any:
+        """Set training mode, of the template too."""
+        self.template.train(mode)
+        return super().train(mode)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the template's ``state_dict``."""
+        return self.template.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Load into the template, whose parameters are shared."""
+        return self.template.load_state_dict(*args, **kwargs)
+
+    def apply(self, fn: Any) -> Any:
+        """Apply ``fn`` to the template and every module in it."""
+        self.template.apply(fn)
+        return self
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:  # to(), cuda(), half() …
+        self.template._apply(*args, **kwargs)
+        return self
+
+    def extra_repr(self) -> str:
+        """Say what is replicated, and where."""
+        return f"{type(self.template).__name__} on {', '.join(self.devices)}"
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "template":  # not there yet while being built
+                raise
+            return getattr(self.template, name)
+
+    def __reduce__(self) -> Any:
+        return _itself, (self.template,)
+
+
+def _itself(template: Any) -> Any:
+    return template
+
+
+class _Replica:
+    """The template's structure with its parameters and copies of its buffers, on one device."""
+
+    def __init__(self, template: Any, device: Any) -> None:
+        self.device = device
+        self.shadows: dict[Any, Any] = {}
+        self.module = self._shadow(template)
+
+    def _shadow(self, module: Any) -> Any:
+        if module in self.shadows:
+            return self.shadows[module]
+        # The method that torch.nn.DataParallel uses, and that modules such as nn.LSTM override.
+        shadow = self.shadows[module] = module._replicate_for_data_parallel()
+        for name, child in module._modules.items():
+            shadow._modules[name] = None if child is None else self._shadow(child)
+        for name, parameter in module._parameters.items():
+            # A plain attribute: gradients flow through the copy to the template's parameter.
+            setattr(shadow, name, None if parameter is None else parameter.to(self.device))
+        for name, buffer in module._buffers.items():
+            shadow._buffers[name] = None if buffer is None else buffer.detach().to(self.device, copy=True)
+        return shadow
+
+
+def _merge_buffers(replicas: list[_Replica], sizes: list[int]) -> None:
+    """Give the template what the replicas made of its buffers: means of statistics, counters of replica 0."""
+    with torch.no_grad():
+        for module in replicas[0].shadows:
+            for name, buffer in module._buffers.items():
+                if buffer is None:
+                    continue
+                values = [replica.shadows[module]._buffers[name].to(buffer.device) for replica in replicas]
+                if buffer.is_floating_point():
+                    weighted = (
+                        value * (size / sum(sizes)) for value, size in zip(values, sizes, strict=True)
+                    )
+                    # Where no replica changed a value it stays, to the last bit: constants must not drift.
+                    unchanged = torch.stack([value == buffer for value in values]).all(0)
+                    buffer.copy_(torch.where(unchanged, buffer, sum(weighted)))
+                else:
+                    buffer.copy_(values[0])
+
+
+def _is_split(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim > 0
+
+
+def _count_rows(values: list[Any]) -> int | None:
+    lengths = {len(value) for value in values if _is_split(value)}
+    if len(lengths) > 1:
+        raise ReplicationError(
+            f"the inputs have {' and '.join(map(str, sorted(lengths)))} rows; every tensor is split along "
+            "axis 0 and needs one row per sample: keep what is not per sample in a buffer of the module"
+        )
+    return lengths.pop() if lengths else None
+
+
+def _concatenate(outputs: list[Any], sizes: list[int], device: Any) -> Any:
+    flat, structures = zip(*map(pytree.tree_flatten, outputs), strict=True)
+    merged = []
+    for values in zip(*flat, strict=True):
+        if isinstance(values[0], torch.Tensor):
+            for value, size in zip(values, sizes, strict=True):
+                if value.ndim == 0 or len(value) != size:
+                    raise ReplicationError(
+                        f"a replica was given {size} rows and returned a tensor of shape "
+                        f"{tuple(value.shape)}; outputs are concatenated along axis 0 and need one row per "
+                        "sample: compute losses and other totals outside the module"
+                    )
+            merged.append(torch.cat([value.to(device) for value in values]))
+        else:
+            merged.append(values[0])
+    return pytree.tree_unflatten(merged, structures[0])

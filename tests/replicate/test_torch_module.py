@@ -1,0 +1,257 @@
+"""Plain torch modules: the same outputs, gradients and names as the module alone."""
+
+import copy
+import io
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from befit import multi_gpu_model
+from befit.errors import ReplicationError
+
+
+class TwoWay(nn.Module):
+    """Shared layer, tied parameter, keyword input, nested outputs, something that is no tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared = nn.Linear(4, 4)
+        self.back = nn.Linear(4, 4)
+        self.back.weight = self.shared.weight
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, left, *, right, power=2):
+        both = torch.tanh(self.shared(left)) + self.back(right) ** power
+        return {"both": both * self.scale, "parts": (left.sum(1), [right])}, "name"
+
+
+MODULES = {
+    "mlp": lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2)),
+    "conv": lambda: nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Flatten()),
+    "lstm": lambda: nn.Sequential(nn.Unflatten(1, (2, 2)), nn.LSTM(2, 3, batch_first=True), _First()),
+    "weight_norm": lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))),
+}
+
+
+class _First(nn.Module):
+    def forward(self, pair):
+        return pair[0]
+
+
+def rows(count, *shape):
+    return torch.from_numpy(np.random.default_rng(count).normal(size=(count, *shape)).astype("float32"))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("name", MODULES)
+def test_training_gives_the_numbers_of_the_module_alone(name, count):
+    single = MODULES[name]()
+    template = copy.deepcopy(single)
+    parallel = multi_gpu_model(template, gpus=count)
+    models = [(module, torch.optim.Adam(module.parameters(), 0.01)) for module in (single, parallel)]
+    for size in (8, 7, 1):
+        losses = []
+        for module, optimizer in models:
+            optimizer.zero_grad()
+            loss = (module(rows(size, 4)) ** 2).mean()
+            loss.backward()
+            losses.append(loss.item())
+            optimizer.step()
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for left, right in zip(single.parameters(), template.parameters(), strict=True):
+        torch.testing.assert_close(right, left, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_arrive_at_the_template_s_parameters_and_at_the_inputs():
+    single = TwoWay()
+    template = copy.deepcopy(single)
+    parallel = multi_gpu_model(template, gpus=3)
+    inputs = []
+    for module in (single, parallel):
+        left, right = rows(7, 4).requires_grad_(), rows(7, 4) + 1
+        outputs, name = module(left, right=right, power=3)
+        (outputs["both"].pow(2).sum() + outputs["parts"][0].sum()).backward()
+        assert name == "name"
+        torch.testing.assert_close(outputs["parts"][1][0], right)
+        inputs.append(left)
+    for left, right in zip(single.parameters(), template.parameters(), strict=True):
+        torch.testing.assert_close(right.grad, left.grad, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(inputs[1].grad, inputs[0].grad)
+
+
+def test_names_state_and_parameters_are_the_template_s():
+    template = MODULES["mlp"]()
+    template.note = "mine"
+    parallel = multi_gpu_model(template, gpus=2)
+    assert (
+        list(parallel.state_dict())
+        == list(template.state_dict())
+        == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    )
+    assert [id(p) for p in parallel.parameters()] == [id(p) for p in template.parameters()]
+    assert [name for name, _ in parallel.named_children()] == ["0", "1", "2"]
+    assert parallel.note == "mine"
+    zeros = {name: torch.zeros_like(value) for name, value in template.state_dict().items()}
+    parallel.load_state_dict(zeros)
+    assert all((parameter == 0).all() for parameter in template.parameters())
+    assert repr(parallel).startswith("ParallelModule(\n  Sequential on cpu:0, cpu:1")
+    with pytest.raises(AttributeError):
+        _ = parallel.no_such_attribute
+
+
+def test_modes_types_and_requires_grad_reach_the_template():
+    template = nn.Linear(3, 2)
+    parallel = multi_gpu_model(template, gpus=2)
+    assert parallel.eval().training is False
+    assert template.training is False
+    assert parallel.train() is parallel
+    assert template.training is True
+    assert parallel.double() is parallel
+    assert template.weight.dtype == torch.float64
+    assert parallel(rows(5, 3).double()).dtype == torch.float64
+    parallel.requires_grad_(False)
+    assert not template.weight.requires_grad
+    assert not parallel(rows(5, 3).double()).requires_grad
+    parallel.apply(lambda module: nn.init.ones_(module.weight))
+    assert (template.weight == 1).all()
+
+
+@pytest.mark.parametrize("template", [nn.Linear(3, 2), nn.Sequential(nn.Linear(3, 2))])
+def test_copies_and_pickles_are_the_plain_module(template):
+    parallel = multi_gpu_model(template, gpus=2)
+    file = io.BytesIO()
+    torch.save(parallel, file)
+    file.seek(0)
+    for other in (
+        copy.deepcopy(parallel),
+        pickle.loads(pickle.dumps(parallel)),
+        torch.load(file, weights_only=False),
+    ):
+        assert type(other) is type(template)
+        torch.testing.assert_close(other.state_dict(), template.state_dict())
+
+
+def test_batch_statistics_are_each_replica_s_and_their_means_are_kept():
+    template = nn.BatchNorm1d(3, momentum=0.5)
+    parallel = multi_gpu_model(template, gpus=4)
+    batch = rows(7, 3)
+    outputs = parallel(batch[:7].repeat_interleave(2, 0))  # 4 + 4 + 3 + 3 rows
+    parts = torch.split(batch.repeat_interleave(2, 0), [4, 4, 3, 3])
+    expected = [(part - part.mean(0)) / (part.var(0, correction=0) + template.eps).sqrt() for part in parts]
+    torch.testing.assert_close(outputs, torch.cat(expected))
+    mean = sum(part.mean(0) * len(part) for part in parts) / 14
+    variance = sum(part.var(0) * len(part) for part in parts) / 14
+    torch.testing.assert_close(template.running_mean, 0.5 * mean)
+    torch.testing.assert_close(template.running_var, 0.5 + 0.5 * variance)
+    assert template.num_batches_tracked == 1
+    for mode in (torch.no_grad, torch.inference_mode):
+        before = copy.deepcopy(template.state_dict())
+        parallel.eval()
+        with mode():
+            assert not parallel(batch).requires_grad
+        torch.testing.assert_close(template.state_dict(), before)
+        parallel.train()
+        with mode():
+            parallel(batch.repeat(2, 1))
+        assert template.num_batches_tracked == before["num_batches_tracked"] + 1
+
+
+def test_buffers_that_nobody_changes_stay_to_the_last_bit():
+    """A mean of equal numbers would be off by rounding, and a mask of infinities would become NaN."""
+
+    class Constants(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("table", rows(50, 3))
+            self.register_buffer("mask", torch.full((3,), -torch.inf))
+            self.register_buffer("missing", None)
+
+        def forward(self, inputs):
+            return inputs + self.mask
+
+    template = Constants()
+    before = copy.deepcopy(template.state_dict())
+    multi_gpu_model(template, gpus=3)(rows(7, 3))
+    torch.testing.assert_close(template.state_dict(), before, rtol=0, atol=0)
+
+
+def test_replicas_run_side_by_side_under_the_caller_s_modes():
+    meeting = threading.Barrier(3, timeout=60)
+    seen = []
+
+    class Witness(nn.Module):
+        def forward(self, inputs):
+            meeting.wait()  # breaks unless all three replicas run at the same time
+            seen.append((len(inputs), torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")))
+            return inputs
+
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        multi_gpu_model(Witness(), devices="cpu:0..2")(rows(7, 2))
+    assert sorted(seen) == [(2, False, True), (2, False, True), (3, False, True)]
+
+
+def test_hooks_and_changes_of_the_structure_are_seen():
+    template = MODULES["mlp"]()
+    parallel = multi_gpu_model(template, gpus=2)
+    calls = []
+    template[0].register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
+    parallel(rows(5, 4))
+    assert sorted(calls) == [2, 3]
+    template[2] = nn.Linear(6, 9)
+    assert parallel(rows(5, 4)).shape == (5, 9)
+
+
+def test_a_replica_s_error_says_which_and_the_next_batch_is_fine():
+    class Refuses(nn.Module):
+        def forward(self, inputs):
+            if len(inputs) == 1:
+                raise RuntimeError("one row is not enough")
+            return inputs
+
+    parallel = multi_gpu_model(Refuses(), gpus=4)
+    with pytest.raises(RuntimeError, match="one row is not enough") as caught:
+        parallel(rows(7, 2))
+    assert caught.value.__notes__ == ["raised in replica 3 of 4, on cpu:3"]
+    torch.testing.assert_close(parallel(rows(8, 2)), rows(8, 2))
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda inputs: inputs.mean(), r"given 4 rows and returned a tensor of shape \(\)"),
+        (lambda inputs: inputs.mean(0), r"given 4 rows and returned a tensor of shape \(2,\)"),
+    ],
+)
+def test_outputs_that_are_not_per_sample_are_refused(forward, message):
+    module = nn.Module()
+    module.forward = forward
+    with pytest.raises(ReplicationError, match=message):
+        multi_gpu_model(module, gpus=2)(rows(8, 2))
+
+
+def test_inputs_of_different_lengths_are_refused():
+    parallel = multi_gpu_model(nn.Bilinear(3, 3, 2), gpus=2)
+    with pytest.raises(ReplicationError, match=r"the inputs have 4 and 5 rows"):
+        parallel(rows(4, 3), rows(5, 3))
+
+
+def test_a_module_without_tensors_as_inputs_runs_once():
+    class Constant(nn.Module):
+        def forward(self, count=3):
+            return torch.ones(count)
+
+    assert multi_gpu_model(Constant(), gpus=2)().shape == (3,)
+
+
+def test_modules_that_are_split_already_are_refused():
+    parallel = multi_gpu_model(nn.Linear(2, 2), gpus=2)
+    with pytest.raises(ReplicationError, match="is replicated already"):
+        multi_gpu_model(parallel, gpus=2)
+    with pytest.raises(
+        ReplicationError, match="DataParallel splits the batch itself; pass the module inside it"
+    ):
+        multi_gpu_model(nn.DataParallel(nn.Linear(2, 2)), gpus=2)
