@@ -1,0 +1,96 @@
+"""What pictures are made of: shapes and texts. Every writer knows these two, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from befit.graph.fonts import TextWidth
+from befit.graph.layout import Point
+
+Step: TypeAlias = tuple[Point, ...]
+"""The next part of an outline: one point ends a straight line; three are a cubic Bézier curve's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An outline, filled or stroked or both; colours are ``"#rrggbb"``."""
+
+    start: Point
+    steps: tuple[Step, ...]
+    fill: str | None = None
+    stroke: str | None = None
+    stroke_width: float = 0.0
+    is_closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One line of text: ``x`` is its beginning, ``y`` its baseline, ``width`` what it was measured as."""
+
+    x: float
+    y: float
+    text: str
+    size: float
+    width: float
+    colour: str
+
+
+Mark: TypeAlias = Shape | Text
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Shapes and texts, in the order in which they are painted, on a sheet of this size."""
+
+    width: float
+    height: float
+    marks: tuple[Mark, ...]
+
+
+def moved(marks: Iterable[Mark], right: float, down: float) -> list[Mark]:
+    """Return ``marks`` at another place."""
+    return [_moved(mark, right, down) for mark in marks]
+
+
+def _moved(mark: Mark, right: float, down: float) -> Mark:
+    if isinstance(mark, Text):
+        return replace(mark, x=mark.x + right, y=mark.y + down)
+    return replace(
+        mark,
+        start=(mark.start[0] + right, mark.start[1] + down),
+        steps=tuple(tuple((x + right, y + down) for x, y in step) for step in mark.steps),
+    )
+
+
+def text_mark(text: str, size: float, colour: str, text_width: TextWidth) -> Text:
+    """Return ``text``, measured, with its baseline beginning at ``(0, 0)``."""
+    return Text(0.0, 0.0, text, size, text_width(text, size), colour)
+
+
+def line(start: Point, end: Point, colour: str, width: float) -> Shape:
+    """Return a straight line."""
+    return Shape(start, ((end,),), stroke=colour, stroke_width=width)
+
+
+def rounded(
+    width: float, height: float, radius: float, *, only_upper: bool = False
+) -> tuple[Point, tuple[Step, ...]]:
+    """Return start and steps of a rectangle at ``(0, 0)`` with round corners, all or the two upper ones."""
+    pull = radius * 0.4477  # with its control points here, a Bézier curve is a quarter of a circle
+    lower: tuple[Step, ...] = (
+        ((width, height - radius),),
+        ((width, height - pull), (width - pull, height), (width - radius, height)),
+        ((radius, height),),
+        ((pull, height), (0.0, height - pull), (0.0, height - radius)),
+    )
+    if only_upper:
+        lower = (((width, height),), ((0.0, height),))
+    return (radius, 0.0), (
+        ((width - radius, 0.0),),
+        ((width - pull, 0.0), (width, pull), (width, radius)),
+        *lower,
+        ((0.0, radius),),
+        ((0.0, pull), (pull, 0.0), (radius, 0.0)),
+    )
