@@ -123,7 +123,7 @@ class ArrayAdapter(Protocol):
         """Return the values of ``tensor`` as a NumPy array, without a copy where the framework allows."""
 
     def from_host(self, array: Array, like: Any) -> Any:
-        """Return ``array`` as a tensor on the device of ``like``; it may go on living in the array's memory."""
+        """Return ``array`` as a tensor on the device of ``like``; the two may share memory."""
 
     def writable_view(self, tensor: Any) -> Array | None:
         """Return an array in the memory of ``tensor``; ``None`` where that cannot be written to."""

@@ -1,1 +1,1 @@
-"""The only place that imports keras, torch, jax, tensorflow and ray; each module once its framework is in use."""
+"""The only place that imports keras, torch, jax, tensorflow and ray: each once its user has imported it."""
