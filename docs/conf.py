@@ -15,7 +15,6 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = "befit"
-html_static_path = ["images"]
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
