@@ -79,6 +79,13 @@ def patched_zip(content, **values):
     return bytes(data)
 
 
+def zip_that_begins_before_its_file(content):
+    """The place of the table is given 100 bytes too far, so the first member seems to lie at -100."""
+    end = bytearray(content[-22:])
+    end[16:20] = (int.from_bytes(end[16:20], "little") + 100).to_bytes(4, "little")
+    return content[:-22] + bytes(end)
+
+
 def overlapping_zip(make):
     """The bytes of one member, listed as 64."""
     content = make.zip(("a", bytes(1 << 20)))
@@ -194,6 +201,7 @@ BROKEN = {
     "web page": lambda make: b"<!DOCTYPE html><title>Log in</title>",
     "table": lambda make: b"a,b\n1,2\n",
     "one compressed table": lambda make: gzip.compress(b"a,b\n1,2\n"),
+    "zip: begins before its file": lambda make: zip_that_begins_before_its_file(make.zip(("a", b"x" * 1000))),
     "zip: size that lies low": lambda make: patched_zip(make.zip(("a", b"x" * 1000)), size=10),
     "zip: size that lies high": lambda make: patched_zip(make.zip(("a", b"x" * 1000)), size=5000),
     "zip: wrong checksum": lambda make: patched_zip(make.zip(("a", b"x" * 1000)), crc=1),

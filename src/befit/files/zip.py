@@ -34,11 +34,16 @@ def read_members(file: BinaryIO, budget: Budget) -> Iterator[Member]:
 
 
 def _check_layout(infos: list[zipfile.ZipInfo], end: int) -> None:
-    """Refuse members that share bytes: with 64 that overlap, one megabyte unpacks to 64 times its content."""
+    """Refuse members that share bytes: with 64 that overlap, one megabyte unpacks to 64 times its content.
+
+    So do members that begin before the file does, where zipfile would fail with an error of the disk.
+    """
     for info in sorted(infos, key=lambda info: info.header_offset, reverse=True):
         if info.header_offset + _LOCAL_HEADER + info.compress_size > end:
             raise UnsafeArchiveError(f"member {info.orig_filename!r} overlaps another one")
         end = info.header_offset
+    if end < 0:
+        raise ArchiveError("the zip archive is damaged: a member begins before the file does")
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -> Member:
