@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import befit
-from befit.cli import doctor
+from befit.cli import backends, doctor
 from befit.cli import main as command
 from befit.cli.main import main
 
@@ -26,7 +26,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nothing"], ["get"], ["doctor", "--unknown"], ["plot", "m:n", "--rankdir", "UP"]]
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["get"],
+        ["doctor", "--unknown"],
+        ["plot", "m:n", "--rankdir", "UP"],
+        ["plot", "m:n", "--input-shape", "a,b"],
+    ],
 )
 def test_wrong_usage_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -127,8 +135,44 @@ def test_doctor_reads_keras_json(monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(os.environ["KERAS_HOME"]) / "keras.json"
     path.write_text('{"backend": "torch"}')
     assert doctor.examine()["backend_set_by"] == str(path)
-    path.write_text('{"backend": ')
-    assert "unreadable" in doctor.examine()["problems"][0]
+    assert doctor.examine()["backend"] == "torch"
+
+
+@pytest.mark.parametrize("content", ['{"backend": "tensorflow"}', '{"backend": ', "[]"])
+def test_keras_json_counts_only_if_it_can_work(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras itself writes tensorflow there, installed or not."""
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setattr(backends, "installed_backends", lambda: ["jax", "torch"])
+    (Path(os.environ["KERAS_HOME"]) / "keras.json").write_text(content)
+    assert backends.choose_backend() == ("jax", "the first one installed")
+    assert backends.choose_backend(prefer="torch") == ("torch", "this command")
+    assert backends.choose_backend(prefer="tensorflow") == ("jax", "the first one installed")
+
+
+def test_a_module_that_imports_keras_gets_an_installed_backend(tmp_path: Path) -> None:
+    """`MODULE:NAME` chooses the backend before the module is imported."""
+    (tmp_path / "uses_keras.py").write_text(
+        "import os\nname = os.environ['KERAS_BACKEND']\nassert name\nnet = 1\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    result = subprocess.run(
+        [sys.executable, "-m", "befit", "summary", "uses_keras:net"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "int" in result.stderr  # the number 1 is no model; the module itself was fine
+    assert "KeyError" not in result.stderr
+
+
+def test_a_picture_that_cannot_be_written_is_exit_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "net.keras")
+    (tmp_path / "folder.svg").mkdir()
+    assert main(["plot", str(tmp_path / "net.keras"), "-o", str(tmp_path / "folder.svg")]) == 1
+    assert capsys.readouterr().err.startswith("befit plot: ")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +183,10 @@ def test_doctor_reads_keras_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ("no_such_module_here:net", "cannot import 'no_such_module_here'"),
         ("befit.errors:Net", "module 'befit.errors' has no 'Net'"),
         ("befit.errors:__all__", "list"),
+        (
+            "befit.graph:Edge",
+            "befit.graph:Edge cannot be called without arguments: missing a required argument",
+        ),
     ],
 )
 @pytest.mark.parametrize("name", ["summary", "plot"])

@@ -151,6 +151,7 @@ def without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_svg_pdf_and_dot_need_no_pillow(tmp_path: Path) -> None:
     for ending in (".svg", ".pdf", ".dot"):
         plot_model(GRAPH, tmp_path / f"net{ending}")
+        assert (tmp_path / f"net{ending}").stat().st_size > 100
 
 
 @pytest.mark.usefixtures("without_pillow")

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
-from typing import Any
+from typing import NamedTuple
 
 from befit._internal import settings
 from befit.errors import MissingDependencyError
 
-BACKENDS = ("jax", "torch", "tensorflow")
+BACKENDS = ("tensorflow", "jax", "torch")  # Keras' own default first: a command takes what a script would get
+
+
+class Choice(NamedTuple):
+    """A backend, and who chose it."""
+
+    backend: str
+    origin: str
 
 
 def installed_backends() -> list[str]:
@@ -17,23 +24,30 @@ def installed_backends() -> list[str]:
     return [name for name in BACKENDS if find_spec(name) is not None]
 
 
-def configured_backend() -> tuple[str, str] | None:
-    """Return ``(backend, where it is set)``, or ``None`` where the user has chosen none."""
+def choose_backend(prefer: str | None = None) -> Choice | None:
+    """Return what the environment, ``prefer`` or ``keras.json`` names, else the first backend installed.
+
+    Keras writes ``tensorflow`` into ``keras.json`` by itself, so what stands there counts only if it is
+    installed.
+    """
     name = settings.keras_backend()
     if name is not None:
-        return name, "KERAS_BACKEND"
+        return Choice(name, "KERAS_BACKEND")
+    installed = installed_backends()
+    if prefer in installed:
+        return Choice(str(prefer), "this command")
     path = settings.keras_home() / "keras.json"
     try:
-        config: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        return "unknown", f"{path} (unreadable: {error})"
-    return (config["backend"], str(path)) if "backend" in config else None
+        configured = json.loads(path.read_text())["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        configured = None  # absent or damaged: Keras passes over it as well
+    if configured in installed:
+        return Choice(configured, str(path))
+    return Choice(installed[0], "the first one installed") if installed else None
 
 
-def prepare_keras() -> str:
-    """Choose a backend for this process if the user has not, and return it; Keras is not imported yet.
+def prepare_keras(prefer: str | None = None) -> None:
+    """Set the backend of this process, before Keras is imported.
 
     Raises:
         MissingDependencyError: Keras, or every backend of it, is missing.
@@ -42,13 +56,9 @@ def prepare_keras() -> str:
         raise MissingDependencyError(
             'this command needs Keras, which is not installed; write: pip install "befit[keras,jax,plot]"'
         )
-    configured = configured_backend()
-    if configured is not None:
-        return configured[0]
-    installed = installed_backends()
-    if not installed:
+    choice = choose_backend(prefer)
+    if choice is None:
         raise MissingDependencyError(
             'Keras has no backend here; write: pip install "befit[keras,jax]" (or torch, or tensorflow)'
         )
-    settings.set_keras_backend(installed[0])
-    return installed[0]
+    settings.set_keras_backend(choice.backend)

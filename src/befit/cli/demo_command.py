@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run ``examples/train_digits.py``, the same code that users read and copy."""
-    prepare_keras()
+    prepare_keras(prefer="jax")
     from befit.cli.demo import train_digits  # imports Keras
 
     code: int = train_digits.main(options.arguments)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import befit
-from befit.cli.backends import configured_backend, installed_backends
+from befit.cli.backends import choose_backend, installed_backends
 from befit.errors import BefitError
 
 # name of the import, names under which it is distributed
@@ -46,9 +46,7 @@ def examine() -> dict[str, Any]:
     versions = {name: _version(names) for name, names in _PACKAGES.items()}
     problems: list[str] = []
     installed = installed_backends()
-    configured = configured_backend()
-    # Without a choice of the user's, Keras takes TensorFlow; befit's commands take what is there.
-    backend, origin = configured or (installed[0] if installed else None, "the first one installed")
+    backend, origin = choose_backend() or (None, None)
     devices: list[str] = []
     if versions["keras"] is None:
         problems.append('Keras is not installed; write: pip install "befit[keras,jax]"')
@@ -67,7 +65,7 @@ def examine() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": versions,
         "backend": backend,
-        "backend_set_by": origin if backend else None,
+        "backend_set_by": origin,
         "devices": devices,
         "problems": problems,
     }

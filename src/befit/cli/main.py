@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (`befit summary … | head`) has what it wanted; nothing may be flushed at exit any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except BefitError as error:
+    except (BefitError, OSError) as error:
         print(f"befit {options.command}: {error}", file=sys.stderr)
         return FAILED
     return code

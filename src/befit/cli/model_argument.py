@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,10 @@ def load(options: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    return tuple(int(length) for length in text.split(","))
+    try:
+        return tuple(int(length) for length in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape; write whole numbers such as 32,10") from None
 
 
 def _load_file(name: str) -> Any:
@@ -61,6 +66,8 @@ def _load_object(name: str) -> Any:
         raise ArgumentError(
             f"{name!r} names no model; write a file ending in {', '.join(KERAS_SUFFIXES)}, or MODULE:NAME"
         )
+    if find_spec("keras") is not None:
+        prepare_keras()  # the module may import it
     if sys.path[:1] != [""]:
         sys.path.insert(0, "")  # as `python -m` does: modules of the current folder are found
     try:
@@ -72,5 +79,11 @@ def _load_object(name: str) -> Any:
             raise ArgumentError(f"module {module_name!r} has no {attribute!r}")
         value = getattr(value, part)
     if callable(value) and (isinstance(value, type) or framework_of(value) is None):
+        try:
+            inspect.signature(value).bind()
+        except TypeError as error:
+            raise ArgumentError(
+                f"{name} cannot be called without arguments: {error}; name a function that makes the model"
+            ) from error
         value = value()
     return value

@@ -130,17 +130,6 @@ class ModelGraph:
         """Return the layer that ``node`` is a call of."""
         return self.layers[node.layer]
 
-    def calls_of(self, layer: Layer) -> tuple[Node, ...]:
-        """Return the calls of ``layer``, first call first."""
-        return tuple(node for node in self.nodes if node.layer == layer.key)
-
-    def incoming(self) -> dict[int, list[Edge]]:
-        """Return the edges that end at each node, by node index, in the order of the node's inputs."""
-        edges: dict[int, list[Edge]] = {node.index: [] for node in self.nodes}
-        for edge in sorted(self.edges, key=lambda edge: (edge.target, edge.input)):
-            edges[edge.target].append(edge)
-        return edges
-
     def walk(self) -> Iterator[tuple[int, ModelGraph, Node]]:
         """Yield ``(depth, graph, node)`` for every call, those inside nested models after their own."""
         stack = [(0, self, iter(self.nodes))]

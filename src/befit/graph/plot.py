@@ -185,5 +185,7 @@ def _write_whole(target: Path, data: bytes) -> None:
     try:
         part.write_bytes(data)
         os.replace(part, target)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(target)) from error  # nobody asked for the part
     finally:
         part.unlink(missing_ok=True)
