@@ -13,6 +13,7 @@ import pytest
 
 from befit import HDF5Matrix, normalize, to_categorical
 from befit.errors import ArgumentError, DatasetError, DatasetNotFoundError, UnsupportedObjectError
+from befit.hdf5.reading import RowReader
 
 
 def test_positional_arguments_are_those_of_keras_2(path):
@@ -242,3 +243,19 @@ class TestCopies:
 
 def test_repr_is_how_it_is_made(path):
     assert repr(HDF5Matrix(path, "x", 1)) == f"HDF5Matrix({str(path)!r}, 'x', start=1, end=10)"
+
+
+def test_iteration_decodes_a_large_chunk_once(tmp_path, monkeypatch):
+    """A chunk that HDF5's cache cannot hold is read in one piece, whatever the window begins with."""
+    rows = np.arange(700 * 5000, dtype="float32").reshape(700, 5000)
+    with h5py.File(tmp_path / "large.h5", "w") as file:
+        file.create_dataset("x", data=rows, chunks=(200, 5000), compression="gzip", compression_opts=1)
+    spans = []
+    read = RowReader.read
+    monkeypatch.setattr(
+        RowReader, "read", lambda self, rows: spans.append((rows[0], rows[-1])) or read(self, rows)
+    )
+    with HDF5Matrix(tmp_path / "large.h5", "x", start=30, end=650) as matrix:
+        found = list(matrix)
+    assert np.array_equal(found, rows[30:650])
+    assert spans == [(30, 199), (200, 399), (400, 599), (600, 649)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import os
@@ -134,9 +135,12 @@ class HDF5Matrix:
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the rows, read a block at a time."""
-        block = max(1, _ITERATION_BYTES // self._source.row_bytes)
-        for start in range(0, len(self), block):
-            yield from self[start : start + block]
+        at_once = self._source.rows_at_once
+        block = max(1, _ITERATION_BYTES // (at_once * self._source.row_bytes)) * at_once
+        borders = range(self._start - self._start % at_once + block, self._end, block)  # of chunks
+        starts = [0, *(border - self._start for border in borders)]
+        for start, stop in itertools.pairwise([*starts, len(self)]):
+            yield from self[start:stop]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return all rows as a NumPy array; always a new one."""

@@ -33,6 +33,8 @@ class RowReader:
         has_filters = dataset.id.get_create_plist().get_nfilters() > 0
         cache_bytes = dataset.file.id.get_access_plist().get_cache()[2]
         self._whole_chunks = has_filters and self._chunk_rows * self.row_bytes > cache_bytes
+        # Rows that are best read together: fewer would decode the same chunk more than once.
+        self.rows_at_once = self._chunk_rows if self._whole_chunks else 1
 
     def read(self, rows: range | Array) -> Array:
         """Return ``rows``, numbers in ``[0, len(dataset))`` in any order, of shape ``(len(rows), ...)``."""

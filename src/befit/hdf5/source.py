@@ -24,6 +24,7 @@ class RowSource:
         self._opened: tuple[int, SharedFile, RowReader] | None = None  # by which process
         reader = self._open()
         self.shape, self.dtype, self.row_bytes = reader.shape, reader.dtype, reader.row_bytes
+        self.rows_at_once = reader.rows_at_once
 
     def read(self, rows: range | Array) -> Array:
         """Return ``rows``, numbers in ``[0, len(dataset))`` in any order.

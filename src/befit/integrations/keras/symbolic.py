@@ -163,7 +163,7 @@ def _symbolic(value: Any, name: str) -> Any:
     return keras.Input(
         batch_shape=(None, *shape[1:]) if shape else (),
         dtype=None if dtype is None else keras.backend.standardize_dtype(dtype),
-        name=name,
+        name=None if name is None else name.replace("/", "_"),  # Keras refuses a slash
     )
 
 

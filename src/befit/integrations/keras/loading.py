@@ -1,0 +1,259 @@
+"""Sequences and loaders as data of Keras 3 models: each batch exactly once an epoch, on every backend.
+
+Keras drives data through an ``EpochIterator``, which owns a ``DataAdapter``. Two of its habits are met here:
+
+- to build a model it begins a pass, draws a batch, and resets. The batches of such a look are kept and
+  delivered again, so nothing is loaded twice and no epoch is counted;
+- it calls ``on_epoch_end`` of the adapter at that reset too. The ``on_epoch_end`` of the sequence is called
+  by the loader, once its epoch is complete.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from numbers import Number
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.trainers.data_adapters import data_adapter_utils
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras.src.trainers.epoch_iterator import EpochIterator
+
+from befit.errors import ArgumentError, LoaderError
+from befit.loading import Loader
+from befit.typing import Batch
+
+__all__ = ["DataAdapter", "LoaderAdapter", "take_over"]
+
+_SCALARS = (Number, np.generic, str)
+_LOOK = data_adapter_utils.NUM_BATCHES_FOR_TENSOR_SPEC
+
+
+def take_over(source: Any, frame: FrameType) -> int | None:
+    """Put an adapter for ``source`` where Keras keeps ``source`` itself, and return its ``num_batches``.
+
+    ``frame`` is the frame of ``EpochIterator.__init__``, which reads ``num_batches`` right after it has
+    stored its data adapter. The arguments that Keras does not hand to custom adapters are in that frame as
+    well.
+    """
+    epoch_iterator = frame.f_locals.get("self")
+    if not isinstance(epoch_iterator, EpochIterator) or epoch_iterator.data_adapter is not source:
+        raise LoaderError(
+            f"befit does not know how Keras {keras.__version__} reads its data; please report it, and pass a "
+            "generator with steps_per_epoch until it does: def batches(): while True: yield from loader"
+        )
+    given = frame.f_locals
+    for name in ("y", "sample_weight"):
+        if given.get(name) is not None:
+            raise ArgumentError(
+                f"{name}= was passed beside a {type(source).__qualname__}; leave it out and return it as "
+                "part of the batch: (x, y) or (x, y, sample_weight)"
+            )
+    adapter = LoaderAdapter(
+        source if isinstance(source, Loader) else Loader(source),
+        epoch_iterator,
+        class_weight=given.get("class_weight"),
+    )
+    epoch_iterator.data_adapter = adapter
+    return adapter.num_batches
+
+
+class LoaderAdapter(DataAdapter):
+    """The batches of a loader, for one ``EpochIterator``.
+
+    Without ``steps_per_epoch`` an epoch of Keras is an epoch of the loader. With it, the epochs of the loader
+    are one endless stream, cut into epochs of Keras of any length.
+    """
+
+    def __init__(
+        self, loader: Loader, epoch_iterator: Any, *, class_weight: Mapping[int, float] | None = None
+    ) -> None:
+        self._loader = loader
+        self._epoch_iterator = weakref.ref(epoch_iterator)
+        self._endless = bool(epoch_iterator.steps_per_epoch)
+        self._class_weight = class_weight
+        # A batch from this process may be a view of the sequence's own arrays, and JAX reads the memory of a
+        # batch long after it was given: until then on_epoch_end may have shuffled it in place.
+        self._copy = loader.engine != "processes"
+        self._epoch: Any = None
+        self._seen: list[Batch] | None = (
+            None  # all batches of the epoch, while they may have been only looked at
+        )
+        self._replay: list[Batch] | None = None
+        self._length()  # an empty sequence is an error now, not after the first epoch
+
+    @property
+    def num_batches(self) -> int | None:
+        """The batches of an epoch; ``None`` with ``steps_per_epoch``, which then decides."""
+        return None if self._endless else self._length()
+
+    @property
+    def batch_size(self) -> int | None:
+        """Unknown: batches may differ."""
+        return None
+
+    @property
+    def has_partial_batch(self) -> bool | None:
+        """Unknown."""
+        return None
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        """Unknown."""
+        return None
+
+    def get_numpy_iterator(self) -> Any:
+        """Return an iterator over batches of NumPy arrays."""
+        return data_adapter_utils.get_numpy_iterator(self._stream())
+
+    def get_jax_iterator(self) -> Any:
+        """Return an iterator over batches that JAX takes."""
+        return data_adapter_utils.get_jax_iterator(self._stream())
+
+    def get_torch_dataloader(self) -> Any:
+        """Return a ``torch.utils.data.DataLoader`` over batches of tensors."""
+        return data_adapter_utils.get_torch_dataloader(self._stream())
+
+    def get_tf_dataset(self) -> Any:
+        """Return a ``tf.data.Dataset`` of batches, typed by the first two of them."""
+        import tensorflow as tf
+
+        signature = data_adapter_utils.get_tensor_spec(self._first_batches())
+
+        def tensors() -> Iterator[Any]:
+            for batch in self.get_numpy_iterator():
+                yield keras.tree.map_structure(_tf_value, batch, signature)
+
+        dataset = tf.data.Dataset.from_generator(tensors, output_signature=signature)
+        # The loader looks ahead; if tf.data did too, on_epoch_end would be called before the last steps.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.experimental_optimization.inject_prefetch = False
+        return dataset.with_options(options)
+
+    def on_epoch_begin(self) -> None:
+        """Called by Keras before a pass."""
+        self._end_complete_epoch()
+        epoch_iterator = self._epoch_iterator()
+        if epoch_iterator is not None and not self._endless:
+            epoch_iterator._num_batches = self._length()  # it may have changed since the last epoch
+
+    def on_epoch_end(self) -> None:
+        """Called by Keras after a pass, and at a reset."""
+        epoch_iterator = self._epoch_iterator()
+        if epoch_iterator is None or epoch_iterator._epoch_iterator is None:
+            self._rewind()  # a reset, not the end of a pass
+            return
+        self._use()
+        self._end_complete_epoch()
+
+    def _length(self) -> int:
+        length = len(self._loader)
+        if not length:
+            raise ArgumentError(f"{type(self._loader.sequence).__qualname__} has no batches: its len() is 0")
+        return length
+
+    def _stream(self) -> Iterator[Any]:
+        while True:
+            for batch in self._one_epoch():
+                yield _as_keras_data(batch, self._class_weight, copy=self._copy)
+            if not self._endless:
+                return  # on_epoch_begin or on_epoch_end will end the epoch, when the last batch is used
+            self._end_complete_epoch()
+
+    def _one_epoch(self) -> Iterator[Batch]:
+        if self._replay is None:
+            if self._epoch is not None:
+                self._epoch.close()
+            self._epoch, self._seen = iter(self._loader), []
+            self._epoch.only_looked_at = True
+        else:
+            replay, self._replay = self._replay, None
+            yield from replay
+        epoch = self._epoch
+        while not epoch.all_delivered:
+            batch = next(epoch)
+            if self._seen is not None and len(self._seen) < _LOOK:
+                self._seen = [*self._seen, batch]
+            else:
+                self._use()
+            yield batch
+
+    def _first_batches(self) -> list[Any]:
+        stream = self._stream()
+        batches = list(islice(stream, min(_LOOK, self._length())))
+        self._rewind()
+        return batches
+
+    def _rewind(self) -> None:
+        if self._epoch is None:
+            return
+        if self._seen is None:
+            self._epoch.close()
+            self._epoch = None
+        else:
+            self._replay = self._seen
+
+    def _use(self) -> None:
+        """Note that the batches of this epoch were more than a look at the data."""
+        self._seen = None
+        if self._epoch is not None:
+            self._epoch.only_looked_at = False
+
+    def _end_complete_epoch(self) -> None:
+        if self._epoch is not None and self._epoch.all_delivered and self._replay is None:
+            self._use()
+            self._epoch.close()
+            self._epoch = self._seen = self._replay = None
+
+
+def _as_keras_data(batch: Batch, class_weight: Mapping[int, float] | None, *, copy: bool) -> tuple[Any, ...]:
+    """Return ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``."""
+    data = _nest(batch, copy)
+    if not isinstance(data, tuple):
+        data = (data,)
+    if not 1 <= len(data) <= 3:
+        raise ArgumentError(
+            f"a batch has {len(data)} parts; Keras takes x, (x, y) or (x, y, sample_weight), where x and y "
+            "may be tuples or dicts of arrays"
+        )
+    if class_weight is None:
+        return (*data,)
+    if len(data) != 2:
+        raise ArgumentError(
+            f"class_weight= needs batches (x, y), and these have {len(data)} parts; leave out class_weight, "
+            "or the sample weights"
+        )
+    return (*data, data_adapter_utils.class_weight_to_sample_weights(data[1], class_weight))
+
+
+def _nest(value: Any, copy: bool) -> Any:
+    """Turn lists into tuples, which all backends take apart, and lists of numbers into arrays."""
+    if isinstance(value, np.ndarray):
+        return value.copy() if copy else value
+    if isinstance(value, Mapping):
+        return {key: _nest(item, copy) for key, item in value.items()}
+    if isinstance(value, list) and value and all(isinstance(item, _SCALARS) for item in value):
+        return np.asarray(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(_nest(item, copy) for item in value)
+    return value
+
+
+def _tf_value(value: Any, spec: Any) -> Any:
+    import tensorflow as tf
+
+    if value is None:
+        return tf.experimental.Optional.empty(None)
+    if data_adapter_utils.is_scipy_sparse(value):
+        return data_adapter_utils.scipy_sparse_to_tf_sparse(value)
+    if not spec.shape.is_compatible_with(np.shape(value)):
+        raise ArgumentError(
+            f"a batch holds an array of shape {np.shape(value)} where the first {_LOOK} batches had "
+            f"{spec.shape}; let those two differ along each axis that varies"
+        )
+    return value

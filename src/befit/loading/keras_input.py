@@ -1,0 +1,66 @@
+"""How ``model.fit(source)`` works without a Keras class among the ancestors of ``source``.
+
+Keras accepts an object as data if it is one of its ``DataAdapter``s, and asks the object itself for batches.
+A ``Sequence`` must not be one: Keras may not even be installed, and Keras calls a method ``on_epoch_end`` on
+its adapters that is not the documented one. So the two questions that Keras asks first are answered here:
+
+1. ``isinstance(source, DataAdapter)`` reads ``source.__class__``. Keras' trainers, and nobody else, read
+   ``DataAdapter`` there.
+2. ``source.num_batches`` is read next, by Keras' iterator over epochs, which has just kept ``source`` as its
+   ``data_adapter``. ``befit.integrations.keras.loading`` puts a real adapter in that place.
+
+Nothing of Keras is replaced or patched, and Keras is not imported: who asks is seen from the calling frame.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any
+
+from befit._internal.adapters import integration
+
+_TRAINERS = "keras.src.trainers"
+
+
+def _is_keras(frame: FrameType) -> bool:
+    name = frame.f_globals.get("__name__", "")
+    return isinstance(name, str) and f"{name}.".startswith(f"{_TRAINERS}.")
+
+
+class _NumBatches:
+    """The attribute that Keras reads; to everyone else it is whatever the subclass assigns, or not there."""
+
+    def __get__(self, source: Any, owner: type) -> Any:
+        if source is None:
+            return self
+        caller = sys._getframe(1)
+        if _is_keras(caller):
+            return integration("keras", "loading").take_over(source, caller)
+        try:
+            return vars(source)["num_batches"]
+        except KeyError:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute 'num_batches'") from None
+
+    def __set__(self, source: Any, value: Any) -> None:
+        vars(source)["num_batches"] = value
+
+    def __delete__(self, source: Any) -> None:
+        del vars(source)["num_batches"]
+
+
+class KerasInput:
+    """A base of what ``fit``, ``evaluate`` and ``predict`` of Keras 3 take as data."""
+
+    num_batches = _NumBatches()
+
+    @property  # type: ignore[misc]  # nothing assigns to __class__
+    def __class__(self) -> Any:
+        if not _is_keras(sys._getframe(1)):
+            return type(self)
+        if type(self).num_batches is not KerasInput.num_batches:
+            raise TypeError(
+                f"{type(self).__qualname__} defines num_batches, a name that Keras asks befit by; rename it, "
+                f"or pass Loader({type(self).__qualname__}(...)) to the model"
+            )
+        return integration("keras", "loading").DataAdapter
