@@ -170,16 +170,17 @@ def test_a_picture_that_cannot_be_written_is_exit_1(
     import keras
 
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "net.keras")
-    (tmp_path / "folder.svg").mkdir()
-    assert main(["plot", str(tmp_path / "net.keras"), "-o", str(tmp_path / "folder.svg")]) == 1
-    assert capsys.readouterr().err.startswith("befit plot: ")
+    target = str(tmp_path / f"{'n' * 251}.svg")  # a name that the file system takes, but not the part's
+    assert main(["plot", str(tmp_path / "net.keras"), "-o", target]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("befit plot: [Errno ")
+    assert error.endswith(f"{target!r}\n")
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         ("absent.keras", "there is no file 'absent.keras'"),
-        ("just_a_name", "MODULE:NAME"),
         ("no_such_module_here:net", "cannot import 'no_such_module_here'"),
         ("befit.errors:Net", "module 'befit.errors' has no 'Net'"),
         ("befit.errors:__all__", "list"),
@@ -204,7 +205,45 @@ def test_a_file_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path = tmp_path / "broken.keras"
     path.write_bytes(b"not a zip")
     assert main(["summary", str(path)]) == 1
+    assert "it is not a zip archive" in capsys.readouterr().err
+    path = tmp_path / "broken.h5"
+    path.write_bytes(b"not an hdf5 file")
+    assert main(["summary", str(path)]) == 1
     assert "Keras cannot load" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["summary", "just_a_name"],
+        ["get", "no-url"],
+        ["get", "file:///file", "--sha256", "00"],
+    ],
+)
+def test_values_that_can_never_work_are_exit_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"befit {arguments[0]}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [("torch", 1, "'torch' by KERAS_BACKEND, which is not installed"), ("nope", 2, "no backend of Keras")],
+)
+def test_a_backend_that_cannot_be(
+    name: str,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    monkeypatch.setattr(backends, "installed_backends", lambda: ["jax"])
+    (tmp_path / "net.keras").touch()
+    assert main(["summary", str(tmp_path / "net.keras")]) == code
+    assert message in capsys.readouterr().err
 
 
 def test_summary_and_plot_of_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,22 @@
 """Digests in every spelling, and only those."""
 
 import hashlib
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from befit.errors import ArgumentError
-from befit.files.digest import ALGORITHMS, Digest, Hasher, digest_of, expected_digest, parse_digest
+from befit.files.digest import (
+    ALGORITHMS,
+    Digest,
+    FileDigests,
+    Hasher,
+    digest_of,
+    expected_digest,
+    parse_digest,
+)
 
 MD5, SHA256 = hashlib.md5(b"x").hexdigest(), hashlib.sha256(b"x").hexdigest()
 
@@ -60,3 +69,23 @@ def test_a_hasher_agrees_with_hashlib_however_the_bytes_are_cut(pieces, algorith
 def test_digest_of_a_file(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     assert digest_of(tmp_path / "file", "md5") == Digest("md5", MD5)
+
+
+def test_a_file_is_read_again_only_if_it_has_changed(tmp_path, monkeypatch):
+    file, read = tmp_path / "f", []
+
+    def counted(path, algorithm):
+        read.append(algorithm)
+        return digest_of(path, algorithm)
+
+    monkeypatch.setattr("befit.files.digest.digest_of", counted)
+    digests = FileDigests()
+    file.write_bytes(b"x")
+    for _ in range(3):
+        assert digests.of(file, "sha256") == Digest("sha256", SHA256)
+        assert digests.of(file, "md5") == Digest("md5", MD5)
+    assert read == ["sha256", "md5"]
+    (tmp_path / "other").write_bytes(b"y")
+    os.utime(tmp_path / "other", ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    os.replace(tmp_path / "other", file)
+    assert digests.of(file, "sha256") == digest_of(file, "sha256"), "another file of the same size and time"

@@ -11,6 +11,7 @@ import pytest
 
 from befit.errors import ArchiveError, ArgumentError, UnsafeArchiveError
 from befit.files import Limits, get_file
+from befit.files.digest import digest_of
 
 NOWHERE = "http://127.0.0.1:1/nothing-listens-here.txt"
 FLOWER = {"rose.txt": "red", "deep/iris.txt": "blue"}
@@ -178,6 +179,80 @@ def test_an_archive_does_not_replace_another_dataset(server, cache, archives):
         get_file("flower.tar.gz", url, extract=True, cache_dir=cache)
     assert (cache / "datasets" / "mnist.npz").read_bytes() == b"digits"
     assert not (cache / "datasets" / "flower").exists()
+
+
+def test_a_refusal_changes_nothing_not_even_the_archive(server, cache, archives, flower, files_in):
+    """``force_download`` brings another archive, and a file of the user stands where a member belongs."""
+    new = archives.tar(("flower/rose.txt", b"white"), ("flower/new.txt", b"new"))
+    url = server.serve("/f", flower, new)
+    folder = Path(get_file("flower", url, untar=True, cache_dir=cache))
+    (folder / "new.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    with pytest.raises(ArchiveError, match=r"new\.txt; nothing was replaced"):
+        get_file("flower", url, untar=True, cache_dir=cache, force_download=True)
+    assert {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()} == before
+    get_file("flower", NOWHERE, untar=True, cache_dir=cache)
+    (folder / "new.txt").unlink()
+    get_file("flower", url, untar=True, cache_dir=cache, force_download=True)
+    assert content_of(folder) == {"rose.txt": "white", "new.txt": "new", "deep/iris.txt": "blue"}
+    assert (cache / "datasets" / "flower.tar.gz").read_bytes() == new
+
+
+def test_a_refusal_leaves_the_record_of_the_last_extraction(server, cache, archives, flower):
+    """The archive in the cache was exchanged by hand; its members do not fit."""
+    folder = Path(get_file("flower", server.serve("/f", flower), untar=True, cache_dir=cache))
+    (folder / "new.txt").write_text("mine")
+    record = (cache / "datasets" / ".flower.extracted.json").read_bytes()
+    (cache / "datasets" / "flower.tar.gz").write_bytes(archives.tar(("flower/new.txt", b"new")))
+    with pytest.raises(ArchiveError, match="nothing was replaced"):
+        get_file("flower", NOWHERE, untar=True, cache_dir=cache)
+    assert (cache / "datasets" / ".flower.extracted.json").read_bytes() == record
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """Which digests of a whole file were computed."""
+    noted = []
+
+    def counted(path, algorithm):
+        noted.append(algorithm)
+        return digest_of(path, algorithm)
+
+    monkeypatch.setattr("befit.files.digest.digest_of", counted)
+    return noted
+
+
+def test_a_cached_archive_is_read_once_for_its_digest(cache, flower, readings):
+    (cache / "datasets").mkdir(parents=True)
+    (cache / "datasets" / "flower.tar.gz").write_bytes(flower)
+    digest = hashlib.sha256(flower).hexdigest()
+    for offline in (True, False):
+        get_file("flower", NOWHERE, untar=True, file_hash=digest, cache_dir=cache, offline=offline)
+        assert readings == ["sha256"]
+        readings.clear()
+
+
+def test_a_touched_archive_is_read_once_and_not_at_every_call(server, cache, flower, readings):
+    url = server.serve("/f", flower)
+    get_file("flower", url, untar=True, cache_dir=cache)
+    os.utime(cache / "datasets" / "flower.tar.gz", ns=(1, 1))
+    for _ in range(3):
+        assert content_of(get_file("flower", url, untar=True, cache_dir=cache)) == FLOWER
+    assert readings == ["sha256"]
+    assert len(server.seen) == 1
+
+
+def test_a_touched_archive_in_a_cache_that_cannot_be_written(server, cache, flower, readings, monkeypatch):
+    url = server.serve("/f", flower)
+    get_file("flower", url, untar=True, cache_dir=cache)
+    os.utime(cache / "datasets" / "flower.tar.gz", ns=(1, 1))
+
+    def refuse(path, marker):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("befit.files.obtain.write_marker", refuse)
+    assert content_of(get_file("flower", url, untar=True, cache_dir=cache)) == FLOWER
+    assert readings == ["sha256"]
 
 
 def test_a_new_version_replaces_the_old_members(server, cache, archives, flower):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from befit.files.digest import digest_of
+from befit.files.digest import FileDigests, digest_of
 from befit.files.marker import Marker, Record, read_marker, write_marker
 
 
@@ -59,18 +59,19 @@ def test_no_marker_is_none(folder):
 
 def test_a_marker_is_of_its_archive_only(folder, marker):
     archive = folder / "archive"
-    assert marker.is_of(archive)
+    assert marker.matched(archive, FileDigests()) == marker
     os.utime(archive, ns=(1, 1))
-    assert marker.is_of(archive), "touched or copied: the content decides"
+    matched = marker.matched(archive, FileDigests())
+    assert matched == replace(marker, archive_mtime_ns=1), "touched or copied: the content decides"
     archive.write_bytes(b"Archive")
-    assert not marker.is_of(archive)
+    assert marker.matched(archive, FileDigests()) is None
     archive.write_bytes(b"longer archive")
-    assert not marker.is_of(archive)
+    assert marker.matched(archive, FileDigests()) is None
 
 
 def test_an_unfinished_extraction_is_of_no_archive(folder, marker):
     write_marker(folder / ".m", replace(marker, finished=False))
-    assert not read_marker(folder / ".m").is_of(folder / "archive")
+    assert read_marker(folder / ".m").matched(folder / "archive", FileDigests()) is None
 
 
 def test_every_member_must_be_there(folder, marker):

@@ -1,5 +1,6 @@
 """Moving an extraction into a folder that holds other things."""
 
+import errno
 import os
 
 import pytest
@@ -8,7 +9,7 @@ from befit.errors import ArchiveError
 from befit.files import tree
 from befit.files.extract import Extracted
 from befit.files.marker import Record
-from befit.files.place import place
+from befit.files.place import decide, move
 
 OLD = {"d": None, "d/a": "a1", "d/b": "b1", "d/deep": None, "d/deep/c": "c1"}
 
@@ -48,9 +49,9 @@ def put(tmp_path, folder):
             members[tuple(name.split("/"))] = kind
         staged = Extracted(root, members)
         archive = folder / "archive.tar.gz"
-        return place(
-            staged, folder, archive=archive, known=known or {}, same_archive=same_archive, force=force
-        )
+        known = known or {}
+        kept = decide(staged, folder, archive=archive, known=known, same_archive=same_archive, force=force)
+        return move(staged, folder, kept=kept, known=known)
 
     return call
 
@@ -160,6 +161,26 @@ def test_links_are_moved_and_compared_as_links(put, folder):
 def test_folders_that_two_processes_place_at_once_are_merged(put, folder, monkeypatch):
     """The other one was between our look and our move."""
     put(OLD)
-    monkeypatch.setattr("befit.files.place._decide", lambda *_, **__: "move")
+    monkeypatch.setattr("befit.files.place._decision", lambda *_, **__: "move")
     put({**OLD, "d/new": "n"})
     assert content_of(folder) == {**OLD, "d/new": "n"}
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="no /proc to count descriptors")
+@pytest.mark.parametrize("way", ["descriptors"], indirect=True)
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_a_folder_that_cannot_be_opened_leaves_no_descriptor_open(put, monkeypatch, failing):
+    put({"d": None, "d/a": "a1"})
+    openings = []
+
+    def exhausted(*args, original=os.open, **kwargs):
+        openings.append(args)
+        if len(openings) == failing:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return original(*args, **kwargs)
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "open", exhausted)
+    with pytest.raises(OSError, match="Too many open files"):
+        put({"d": None, "d/b": "b1"})
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -23,9 +23,18 @@ def test_a_server_may_ask_for_more_but_not_for_hours():
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("5", 5.0), (None, None), ("soon", None), ("", None), ("-3", None)]
+    ("value", "seconds"),
+    [
+        ("5", 5.0),
+        (None, None),
+        ("soon", None),
+        ("", None),
+        ("-3", None),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2015 07:28:00 +99999999999999999999", None),
+    ],
 )
-def test_retry_after_as_a_number(value, seconds):
+def test_retry_after_as_a_number_or_as_nonsense(value, seconds):
     assert retry_after(value) == seconds
 
 

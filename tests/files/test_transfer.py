@@ -3,6 +3,7 @@
 import hashlib
 import os
 from contextlib import contextmanager
+from urllib.error import URLError
 
 import pytest
 
@@ -59,6 +60,17 @@ def test_file_urls_that_name_no_file(tmp_path, part, options):
         transfer("file:///a%00b", part, set(), options, description="x")
 
 
+def test_a_file_url_that_python_cannot_turn_into_a_path(part, options, monkeypatch):
+    """As Python 3.14 does with a machine's name in the path; the error has no ``strerror``."""
+
+    def refuse(path):
+        raise URLError("file:// scheme is supported only on localhost")
+
+    monkeypatch.setattr("befit.files.transfer.url2pathname", refuse)
+    with pytest.raises(DownloadError, match=r"cannot read //host/share/x: .*only on localhost.*from file:"):
+        transfer("file:////host/share/x", part, set(), options, description="x")
+
+
 @pytest.mark.parametrize(
     ("origin", "says"),
     [
@@ -81,12 +93,16 @@ def test_other_origins_are_refused_with_what_to_write(part, options, origin, say
         (None, 0, 1, None),
         (None, -1.0, 1, None),
         (None, (1.0, 0), 1, None),
+        (None, (1, 2, 3), 1, None),
+        (None, (), 1, None),
         (None, float("inf"), 1, None),
         (None, float("nan"), 1, None),
         (None, "10", 1, None),
         (None, 1.0, -1, None),
         (None, 1.0, 1.5, None),
         ({"A": "b\nc"}, 1.0, 1, None),
+        ({1: "x"}, 1.0, 1, None),
+        ({"A": 1}, 1.0, 1, None),
     ],
 )
 def test_options_that_cannot_work_are_refused(arguments):

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from befit._internal import settings
-from befit.errors import MissingDependencyError
+from befit.errors import ArgumentError, MissingDependencyError
 
 BACKENDS = ("tensorflow", "jax", "torch")  # Keras' own default first: a command takes what a script would get
+KNOWN_TO_KERAS = (*BACKENDS, "numpy", "openvino")
 
 
 class Choice(NamedTuple):
@@ -50,7 +51,8 @@ def prepare_keras(prefer: str | None = None) -> None:
     """Set the backend of this process, before Keras is imported.
 
     Raises:
-        MissingDependencyError: Keras, or every backend of it, is missing.
+        MissingDependencyError: Keras, or the backend chosen, or every backend is missing.
+        ArgumentError: ``KERAS_BACKEND`` names no backend.
     """
     if find_spec("keras") is None:
         raise MissingDependencyError(
@@ -60,5 +62,15 @@ def prepare_keras(prefer: str | None = None) -> None:
     if choice is None:
         raise MissingDependencyError(
             'Keras has no backend here; write: pip install "befit[keras,jax]" (or torch, or tensorflow)'
+        )
+    if choice.backend in BACKENDS and choice.backend not in installed_backends():
+        raise MissingDependencyError(
+            f"Keras is set to the backend {choice.backend!r} by {choice.origin}, which is not installed; "
+            f'write: pip install "befit[{choice.backend}]", or set KERAS_BACKEND to another'
+        )
+    if choice.backend not in KNOWN_TO_KERAS:
+        raise ArgumentError(
+            f"{choice.origin} is {choice.backend!r}, no backend of Keras; set it to one of: "
+            f"{', '.join(BACKENDS)}"
         )
     settings.set_keras_backend(choice.backend)

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 import befit
 from befit.cli import demo_command, doctor, get, plot, summary
-from befit.errors import BefitError
+from befit.errors import ArgumentError, BefitError
 
 FAILED = 1
+WRONG_USAGE = 2
 INTERRUPTED = 130
 
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except (BefitError, OSError) as error:
         print(f"befit {options.command}: {error}", file=sys.stderr)
-        return FAILED
+        return WRONG_USAGE if isinstance(error, ArgumentError) else FAILED
     return code
 
 

@@ -37,8 +37,8 @@ def load(options: argparse.Namespace) -> tuple[Any, Any]:
     """Return the model that MODEL names and its example inputs (``None``: none were given).
 
     Raises:
-        ArgumentError: MODEL names nothing that is there.
-        BefitError: the file or the module failed to load.
+        ArgumentError: MODEL is neither a file nor ``MODULE:NAME``.
+        BefitError: it names nothing that is there, or nothing that loads.
     """
     shapes = options.input_shape
     inputs = None if not shapes else shapes[0] if len(shapes) == 1 else tuple(shapes)
@@ -55,7 +55,7 @@ def _shape(text: str) -> tuple[int, ...]:
 def _load_file(name: str) -> Any:
     path = Path(name)
     if not path.is_file():
-        raise ArgumentError(f"there is no file {name!r}")
+        raise BefitError(f"there is no file {name!r}")
     prepare_keras()
     return integration("keras", "models").load_model(path)
 
@@ -76,13 +76,13 @@ def _load_object(name: str) -> Any:
         raise BefitError(f"cannot import {module_name!r}: {error}") from error
     for part in attribute.split("."):
         if not hasattr(value, part):
-            raise ArgumentError(f"module {module_name!r} has no {attribute!r}")
+            raise BefitError(f"module {module_name!r} has no {attribute!r}")
         value = getattr(value, part)
     if callable(value) and (isinstance(value, type) or framework_of(value) is None):
         try:
             inspect.signature(value).bind()
         except TypeError as error:
-            raise ArgumentError(
+            raise BefitError(
                 f"{name} cannot be called without arguments: {error}; name a function that makes the model"
             ) from error
         value = value()

@@ -49,6 +49,21 @@ def digest_of(path: Path, algorithm: str) -> Digest:
     return Digest(algorithm, running.hexdigest())
 
 
+class FileDigests:
+    """Digests of files during one call: a file is read again only if it has changed since."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str | int, ...], Digest] = {}
+
+    def of(self, path: Path, algorithm: str) -> Digest:
+        """Return the digest of the file at ``path``."""
+        found = path.stat()  # before it is read: if it changes meanwhile, the next look does not match
+        seen = (algorithm, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        if seen not in self._known:
+            self._known[seen] = digest_of(path, algorithm)
+        return self._known[seen]
+
+
 def parse_digest(text: str, algorithm: str = "auto") -> Digest:
     """Return the digest that ``text`` writes: hexadecimal digits, with or without ``sha256:`` before them.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from befit.files.digest import digest_of
+from befit.files.digest import FileDigests
 from befit.files.names import Kind, Parts
 from befit.files.staging import part_file
 
@@ -50,15 +50,19 @@ class Marker:
     archive_mtime_ns: int
     members: dict[Parts, Record]
 
-    def is_of(self, archive: Path) -> bool:
-        """Return whether ``archive`` is the one that was extracted, to the end."""
+    def matched(self, archive: Path, digests: FileDigests) -> Marker | None:
+        """Return this marker, with the time that ``archive`` has now, if it was extracted to the end.
+
+        ``None``: it was not, or that was another archive.
+        """
         found = archive.stat()
         if not self.finished or found.st_size != self.archive_size:
-            return False
-        return (
-            found.st_mtime_ns == self.archive_mtime_ns
-            or digest_of(archive, "sha256").hexdigest == self.archive_sha256
-        )
+            return None
+        if found.st_mtime_ns == self.archive_mtime_ns:
+            return self
+        if digests.of(archive, "sha256").hexdigest != self.archive_sha256:
+            return None
+        return replace(self, archive_mtime_ns=found.st_mtime_ns)
 
     def is_complete(self, folder: Path) -> bool:
         """Return whether every member is still there, edited or not."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from befit.errors import ArchiveError, DigestError, DownloadError, OfflineError, UnsafeArchiveError
 from befit.files.archive import Format, looks_like_html
-from befit.files.digest import Digest, digest_of
+from befit.files.digest import Digest, FileDigests
 from befit.files.extract import Extracted, extract
 from befit.files.limits import Limits
 from befit.files.location import Location
 from befit.files.lock import exclusive
-from befit.files.marker import Marker, read_marker, write_marker
-from befit.files.place import place
+from befit.files.marker import Marker, Record, read_marker, write_marker
+from befit.files.names import Parts
+from befit.files.place import decide, move
 from befit.files.staging import part_file, staging_folder, sweep
 from befit.files.transfer import TransferOptions, transfer
 from befit.files.url import split_url, without_credentials
@@ -46,6 +48,7 @@ class Request:
     transfer: TransferOptions
     force: bool
     offline: bool
+    digests: FileDigests = field(default_factory=FileDigests, repr=False)
 
     @property
     def wanted_folder(self) -> str | None:
@@ -66,7 +69,7 @@ def is_cached(request: Request) -> bool:
         return False
     if request.expected is None:
         return True
-    found = digest_of(file, request.expected.algorithm)
+    found = request.digests.of(file, request.expected.algorithm)
     if found != request.expected:
         logger.warning("%s has the %s, not the expected %s", file, found, request.expected)
     return found == request.expected
@@ -80,7 +83,18 @@ def is_done(request: Request) -> bool:
 def _is_extracted(request: Request) -> bool:
     location = request.location
     marker = read_marker(location.marker)
-    return marker is not None and marker.is_complete(location.folder) and marker.is_of(location.file)
+    if marker is None or not marker.is_complete(location.folder):
+        return False
+    matched = marker.matched(location.file, request.digests)
+    if matched is None:
+        return False
+    if matched != marker:  # the archive was touched or copied: the next call need not read it again
+        # No lock: what is written holds for an archive with this digest only. A folder that cannot be
+        # written stays as it is.
+        with contextlib.suppress(OSError):
+            if read_marker(location.marker) == marker:
+                write_marker(location.marker, matched)
+    return True
 
 
 def obtain(request: Request) -> None:
@@ -99,7 +113,6 @@ def obtain(request: Request) -> None:
 def _extract_cached(request: Request) -> bool:
     """Extract the archive that is in the cache; return whether that was possible or another one is needed."""
     archive = request.location.file
-    last = _reopened_marker(request)
     with staging_folder(archive) as folder:
         try:
             staged = _unpack(request, archive, folder)
@@ -110,7 +123,7 @@ def _extract_cached(request: Request) -> bool:
                 raise  # it is the file that was promised, or there is no way to another
             logger.warning("%s; downloading it again", error)
             return False
-        marker = _put_in_place(request, staged, digest_of(archive, "sha256").hexdigest, last)
+        marker = _put_in_place(request, staged, request.digests.of(archive, "sha256"))
     write_marker(request.location.marker, marker)
     return True
 
@@ -135,7 +148,6 @@ def _download(request: Request) -> None:
         if not request.formats:
             os.replace(part, location.file)
             return
-        last = _reopened_marker(request)
         with staging_folder(location.file) as folder:
             try:
                 staged = _unpack(request, part, folder)
@@ -143,8 +155,7 @@ def _download(request: Request) -> None:
                 if request.expected is not None:
                     os.replace(part, location.file)  # it cannot be extracted, but it is what was promised
                 raise
-            os.replace(part, location.file)
-            marker = _put_in_place(request, staged, hasher.digest("sha256").hexdigest, last)
+            marker = _put_in_place(request, staged, hasher.digest("sha256"), part)
         write_marker(location.marker, marker)  # the last step: whoever finds it finds nothing left to do
 
 
@@ -180,23 +191,27 @@ def _unpack(request: Request, archive: Path, staging: Path) -> Extracted:
     )
 
 
-def _reopened_marker(request: Request) -> Marker | None:
-    """Return what the last extraction put in place, and note that another one begins."""
-    last = read_marker(request.location.marker)
-    if last is not None:
-        write_marker(request.location.marker, replace(last, finished=False))
-    return last
+def _put_in_place(request: Request, staged: Extracted, digest: Digest, part: Path | None = None) -> Marker:
+    """Move the archive, if it is still a ``part`` file, and the members to their places.
 
-
-def _put_in_place(request: Request, staged: Extracted, sha256: str, last: Marker | None) -> Marker:
+    Where this refuses, nothing has changed. While it moves, the marker on the disk is unfinished; the one
+    that it returns is to be written.
+    """
     location = request.location
-    members = place(
+    last = read_marker(location.marker)
+    known: dict[Parts, Record] = {} if last is None else last.members
+    kept = decide(
         staged,
         location.folder,
         archive=location.file,
-        known={} if last is None else last.members,
-        same_archive=last is not None and last.archive_sha256 == sha256,
+        known=known,
+        same_archive=last is not None and last.archive_sha256 == digest.hexdigest,
         force=request.force,
     )
+    if last is not None:
+        write_marker(location.marker, replace(last, finished=False))
+    if part is not None:
+        os.replace(part, location.file)
+    members = move(staged, location.folder, kept=kept, known=known)
     found = location.file.stat()
-    return Marker(True, sha256, found.st_size, found.st_mtime_ns, members)
+    return Marker(True, digest.hexdigest, found.st_size, found.st_mtime_ns, members)

@@ -1,7 +1,8 @@
 """A staged extraction, moved to its place beside what is there already.
 
 befit overwrites only files that it wrote itself and that nobody has changed since (or, where the caller
-forces it, that somebody has). Everything is decided before anything moves, and each move is one rename.
+forces it, that somebody has). ``decide`` looks at everything and refuses; only after it does ``move`` change
+anything, by one rename for each file or new folder.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import errno
 import filecmp
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -25,7 +27,7 @@ Decision: TypeAlias = Literal["move", "keep", "conflict"]
 _SHOWN = 5
 
 
-def place(
+def decide(
     staged: Extracted,
     folder: Path,
     *,
@@ -33,8 +35,8 @@ def place(
     known: Mapping[Parts, Record],
     same_archive: bool,
     force: bool,
-) -> dict[Parts, Record]:
-    """Move the members of ``staged`` into ``folder`` and return what is in place now.
+) -> set[Parts]:
+    """Return the members of ``staged`` that stay as they are in ``folder``; all others may be moved there.
 
     Args:
         archive: the archive itself, which lies in ``folder`` too.
@@ -43,14 +45,14 @@ def place(
         force: whether such edits are overwritten.
 
     Raises:
-        ArchiveError: files that befit did not write stand where members belong; nothing was moved.
+        ArchiveError: files that befit did not write stand where members belong.
     """
     kept: set[Parts] = set()
     conflicts: list[Parts] = []
     for parts, kind in staged.members.items():
         paths = staged.root.joinpath(*parts), folder.joinpath(*parts)
         record = known.get(parts)
-        decision = _decide(*paths, kind, record, same_archive=same_archive, force=force)
+        decision = _decision(*paths, kind, record, same_archive=same_archive, force=force)
         if decision == "keep":
             kept.add(parts)
         elif decision == "conflict":
@@ -63,6 +65,13 @@ def place(
             f"since: {shown}{more}; nothing was replaced: move these away, or extract elsewhere with another "
             f"cache_subdir"
         )
+    return kept
+
+
+def move(
+    staged: Extracted, folder: Path, *, kept: Set[Parts], known: Mapping[Parts, Record]
+) -> dict[Parts, Record]:
+    """Move the members of ``staged`` into ``folder``, except ``kept``, and return what is in place now."""
     for parts in kept:
         staged.root.joinpath(*parts).unlink()
     _merge(staged.root, folder)
@@ -72,7 +81,7 @@ def place(
     }
 
 
-def _decide(
+def _decision(
     source: Path, target: Path, kind: Kind, record: Record | None, *, same_archive: bool, force: bool
 ) -> Decision:
     try:
@@ -105,12 +114,10 @@ def _merge(source: Path, target: Path) -> None:
     if not tree.HAS_DESCRIPTORS:
         _merge_paths(source, target)
         return
-    from_folder, to_folder = tree.open_folder(str(source)), os.open(target, os.O_RDONLY)
-    try:
+    with ExitStack() as opened:
+        from_folder = _closed_by(opened, tree.open_folder(str(source)))
+        to_folder = _closed_by(opened, os.open(target, os.O_RDONLY))
         _merge_descriptors(from_folder, to_folder)
-    finally:
-        os.close(from_folder)
-        os.close(to_folder)
 
 
 def _merge_descriptors(source: int, target: int) -> None:
@@ -122,12 +129,15 @@ def _merge_descriptors(source: int, target: int) -> None:
         except OSError as error:
             if not is_folder or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            from_folder, to_folder = tree.open_folder(name, source), tree.open_folder(name, target)
-            try:
+            with ExitStack() as opened:
+                from_folder = _closed_by(opened, tree.open_folder(name, source))
+                to_folder = _closed_by(opened, tree.open_folder(name, target))
                 _merge_descriptors(from_folder, to_folder)
-            finally:
-                os.close(from_folder)
-                os.close(to_folder)
+
+
+def _closed_by(stack: ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def _merge_paths(source: Path, target: Path) -> None:

@@ -55,9 +55,9 @@ class TransferOptions:
         progress: bool | None,
     ) -> TransferOptions:
         """Return the options, or say which cannot work."""
-        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        if not all(
-            isinstance(seconds, int | float) and 0 < seconds < math.inf for seconds in (connect, read)
+        pair = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        if len(pair) != 2 or not all(
+            isinstance(seconds, int | float) and 0 < seconds < math.inf for seconds in pair
         ):
             raise ArgumentError(
                 f"timeout is {timeout!r}; write seconds above zero, or (seconds to connect, seconds "
@@ -68,12 +68,13 @@ class TransferOptions:
         headers = dict(headers or {})
         for name, value in headers.items():
             if not (
-                _HEADER_NAME.fullmatch(str(name))
+                isinstance(name, str)
                 and isinstance(value, str)
+                and _HEADER_NAME.fullmatch(name)
                 and _HEADER_VALUE.fullmatch(value)
             ):
                 raise ArgumentError(f"header {name!r} must be printable ASCII text, and its name one word")
-        return cls(headers, connect, read, retries, progress)
+        return cls(headers, *pair, retries, progress)
 
 
 def transfer(
@@ -139,10 +140,11 @@ def _open_file(origin: str) -> Iterator[Body]:
     parts = split_url(origin)
     if parts.netloc not in ("", "localhost"):
         raise ArgumentError(f"{origin!r} names the machine {parts.netloc!r}; a file URL starts with file:///")
-    path = url2pathname(parts.path)
-    if "\0" in path:
-        raise ArgumentError(f"{origin!r} has a NUL in its path")
+    path = parts.path
     try:
+        path = url2pathname(path)
+        if "\0" in path:
+            raise ArgumentError(f"{origin!r} has a NUL in its path")
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             raise DownloadError(f"{path} is not a file (from {origin})")
@@ -150,6 +152,6 @@ def _open_file(origin: str) -> Iterator[Body]:
     except DownloadError:
         raise
     except OSError as error:
-        raise DownloadError(f"cannot read {path}: {error.strerror} (from {origin})") from error
+        raise DownloadError(f"cannot read {path}: {error.strerror or error} (from {origin})") from error
     with source:
         yield Body(iter(lambda: source.read(_CHUNK), b""), found.st_size)

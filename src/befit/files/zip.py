@@ -19,6 +19,8 @@ _CHUNK = 1 << 18
 _LONGEST_LINK = 4096  # bytes
 _LOCAL_HEADER = 30  # bytes before the name of a member
 _ENCRYPTED = 0x1 | 0x40
+# Python 3.14 reads Zstandard too; an archive means the same on every version.
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 
 
 def read_members(file: BinaryIO, budget: Budget) -> Iterator[Member]:
@@ -50,6 +52,10 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -> 
     name = info.orig_filename  # as it is stored: zipfile cuts `filename` at a NUL and turns backslashes
     if info.flag_bits & _ENCRYPTED:
         raise ArchiveError(f"member {name!r} is encrypted; get_file has no password to open it")
+    if info.compress_type not in _METHODS:
+        raise ArchiveError(
+            f"member {name!r} is compressed in a way that befit does not read: method {info.compress_type}"
+        )
     mode = info.external_attr >> 16
     kind = stat.S_IFMT(mode)
     if name.endswith("/") or kind == stat.S_IFDIR:

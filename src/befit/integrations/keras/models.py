@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ def load_model(path: Path) -> Any:
     Raises:
         BefitError: Keras cannot read it; the message is Keras' own.
     """
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise BefitError(f"{str(path)!r} is no .keras file, or a damaged one: it is not a zip archive")
     try:
         return keras.saving.load_model(path, compile=False)
     except (OSError, TypeError, ValueError) as error:
