@@ -183,9 +183,10 @@ def _write_whole(target: Path, data: bytes) -> None:
     """Write a file that is there with all of ``data``, or stays as it was."""
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        part.write_bytes(data)
-        os.replace(part, target)
+        try:
+            part.write_bytes(data)
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(target)) from error  # nobody asked for the part
-    finally:
-        part.unlink(missing_ok=True)
