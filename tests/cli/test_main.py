@@ -67,8 +67,13 @@ def test_a_real_interrupt_ends_the_process_with_130(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(
         "import threading\ndef net():\n    print('ready', flush=True)\n    threading.Event().wait()\n"
     )
+    code = (
+        "import signal, sys; from befit.cli.main import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job inherits it ignored
+        "sys.exit(main(['summary', 'slow:net']))"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "befit", "summary", "slow:net"],
+        [sys.executable, "-c", code],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout

@@ -14,6 +14,8 @@ import time
 import pytest
 
 from befit import Loader, Sequence
+from befit.loading.processes import ProcessEngine
+from befit.typing import LoadResult, LoadTask
 
 DEADLINE = 60  # seconds until a test gives up waiting for something that must happen
 
@@ -135,8 +137,10 @@ def test_ctrl_c_is_for_the_loader_alone(tmp_path, wait_until_gone):
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent("""
-            import os, time
+            import os, signal, time
             from befit import Loader, Sequence
+
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 
             class Slow(Sequence):
                 def __len__(self):
@@ -172,6 +176,20 @@ def test_ctrl_c_is_for_the_loader_alone(tmp_path, wait_until_gone):
         process.kill()
     assert (process.returncode, out, err) == (0, "interrupted\n", "")
     wait_until_gone(pids)
+
+
+def test_ctrl_c_does_not_reach_a_worker_that_is_just_born():
+    """Before it can ignore the signal, the signal is blocked."""
+    engine = ProcessEngine(1, tasks_ahead=1)
+    try:
+        engine.start([10, 20])
+        (worker,) = engine._workers
+        os.kill(worker.pid, signal.SIGINT)
+        engine.submit(LoadTask(0, 1))
+        assert engine.next_ready(DEADLINE) == LoadResult(0, 20)
+        assert engine._workers == [worker]
+    finally:
+        engine.close()
 
 
 def test_a_loader_started_in_a_thread_outlives_the_thread(processes, numbered_pids):
@@ -212,7 +230,11 @@ def test_a_forked_child_starts_workers_of_its_own(tmp_path, engine):
         """)
     )
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=DEADLINE, check=False
+        [sys.executable, "-W", "ignore::DeprecationWarning", script],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -175,3 +175,18 @@ def test_a_subclass_may_own_the_names_that_keras_uses(ids, make_model):
     with pytest.raises(TypeError, match=r"Property defines num_batches, .* pass Loader"):
         model.fit(Property(), verbose=0)
     assert model.fit(Loader(Property()), verbose=0).history["samples"] == [SAMPLES]
+
+
+def test_floats_are_cast_as_fit_casts_arrays():
+    """Float64 to floatx; what is no float stays what it is."""
+    from keras.src.trainers.epoch_iterator import EpochIterator
+
+    class Mixed(Sequence):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, idx):
+            return {"a": np.ones((2, 1)), "b": np.ones((2, 1), "float16")}, [np.ones(2, "uint8"), [0.5, 1.5]]
+
+    (x, y) = next(EpochIterator(Mixed()).data_adapter.get_numpy_iterator())
+    assert [x["a"].dtype, x["b"].dtype, y[0].dtype, y[1].dtype] == ["float32", "float32", "uint8", "float32"]

@@ -232,13 +232,15 @@ def _as_keras_data(batch: Batch, class_weight: Mapping[int, float] | None, *, co
 
 
 def _nest(value: Any, copy: bool) -> Any:
-    """Turn lists into tuples, which all backends take apart, and lists of numbers into arrays."""
+    """Turn lists into tuples, which all backends take apart, and arrays into what ``fit`` makes of arrays."""
     if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f" and value.dtype.name != keras.config.floatx():
+            return value.astype(keras.config.floatx())
         return value.copy() if copy else value
     if isinstance(value, Mapping):
         return {key: _nest(item, copy) for key, item in value.items()}
     if isinstance(value, list) and value and all(isinstance(item, _SCALARS) for item in value):
-        return np.asarray(value)
+        return _nest(np.asarray(value), False)
     if isinstance(value, (list, tuple)):
         return tuple(_nest(item, copy) for item in value)
     return value
