@@ -9,7 +9,7 @@ import pytest
 
 from befit import normalize, to_categorical
 from befit._internal import adapters
-from befit.errors import ArgumentError, LabelError
+from befit.errors import ArgumentError, LabelError, UnsupportedObjectError
 from befit.testing.array_adapter import ArrayAdapterContract, Make
 from befit.typing import ArrayAdapter
 
@@ -68,6 +68,18 @@ class TestTorchAdapter(ArrayAdapterContract):
         labels = torch.tensor([1.0, 0.0], dtype=torch.bfloat16)
         np.testing.assert_array_equal(to_categorical(labels), [[0, 1], [1, 0]])
         assert normalize(torch.tensor([[3, 4]], dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+    @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+    @pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
+    def test_sparse_tensors_are_refused(self, layout):
+        """They have no memory that could be read; the message says what to write."""
+        torch = importlib.import_module("torch")
+        tensor = getattr(torch.eye(3), layout)()
+        for function in (to_categorical, normalize):
+            with pytest.raises(UnsupportedObjectError, match=r"is a sparse tensor; write x\.to_dense\(\)"):
+                function(tensor)
+        with pytest.raises(ArgumentError, match="out is a Tensor that cannot be written in place"):
+            to_categorical([0, 1, 2], out=tensor)
 
     def test_long_rows_are_exact(self):
         """A million float32 values: torch's own norm is off by 1e-3 here."""

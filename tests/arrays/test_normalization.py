@@ -223,6 +223,13 @@ def test_axis_exists_once(axis):
         normalize(np.ones((2, 2)), axis)
 
 
+def test_order_is_within_reach_of_a_float():
+    """Python would not even write down the last of these."""
+    for order in (10**400, -(10**400), 10**5000):
+        with pytest.raises(ArgumentError, match=r"order is beyond every float; write float\('inf'\)"):
+            normalize(np.ones((2, 2)), -1, order)
+
+
 @pytest.mark.parametrize("order", ["nuc", "2", np.nan, [2], "fro"])
 def test_order_is_a_number(order):
     with pytest.raises(ArgumentError, match="order is"):

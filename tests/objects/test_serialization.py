@@ -313,6 +313,27 @@ def test_a_config_that_is_too_deep_or_too_large_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("innermost", "own_levels"),
+    [(0, 0), ([], 0), (double, 1), (Plain(a=1), 2)],
+    ids=["number", "list", "function", "object"],
+)
+def test_both_ways_go_equally_deep(innermost, own_levels):
+    """What serializes can be read again; one level more is refused by both."""
+
+    def nest(value, levels):
+        for _ in range(levels):
+            value = [value]
+        return value
+
+    deepest = nest(innermost, 100 - own_levels)
+    assert deserialize(through_json(deepest), NAMES) == deepest
+    with pytest.raises(SerializationError, match="nested deeper than 100 levels"):
+        serialize([deepest])
+    with pytest.raises(ArgumentError, match="nested deeper than 100 levels"):
+        deserialize([through_json(deepest)], NAMES)
+
+
+@pytest.mark.parametrize(
     "config",
     [
         {"class_name": ["Plain"], "config": {}},

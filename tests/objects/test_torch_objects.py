@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.serialization import add_safe_globals, get_safe_globals, safe_globals
 
+from befit.integrations.torch import objects as torch_objects
 from befit.objects import CustomObjectScope, get_custom_objects
 
 
@@ -55,6 +56,7 @@ def safe_globals_are_as_before():
     before = set(get_safe_globals())
     yield
     assert set(get_safe_globals()) == before
+    assert torch_objects._displaced == {}  # nor are remembered entries piled up
 
 
 def test_a_named_class_is_accepted_inside_and_refused_outside():
@@ -216,3 +218,19 @@ def test_an_entry_of_the_user_that_is_just_like_ours_survives():
         with CustomObjectScope({"Point": Point}):
             assert load(saved(Point(1))).x == 1
         assert entry in get_safe_globals()
+
+
+@pytest.mark.parametrize("inner", [Point, Other, None])
+def test_two_entries_of_the_user_for_one_path_survive(inner):
+    """The block names one of them; what it put aside comes back, whatever happened inside."""
+    path = "x.Net"
+    entries = {(Point, path), (Other, path)}
+    with safe_globals(list(entries)):
+        with CustomObjectScope({path: Point}):
+            assert entries & set(get_safe_globals()) == {(Point, path)}
+            with CustomObjectScope():
+                if inner is None:
+                    del get_custom_objects()[path]
+                else:
+                    get_custom_objects()[path] = inner
+        assert entries <= set(get_safe_globals())

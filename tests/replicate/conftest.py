@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from befit.replicate import simulate_devices
-
 
 @pytest.fixture(autouse=True)
-def _four_torch_devices() -> Iterator[None]:
-    """JAX and TensorFlow have theirs from tests/conftest.py."""
-    simulate_devices(4, framework="torch")
-    yield
-    simulate_devices(1, framework="torch")
+def _four_torch_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX and TensorFlow have theirs from conftest.py."""
+    monkeypatch.setattr("befit.integrations.torch.replicate._virtual_cpus", 4)
+
+
+@pytest.fixture
+def a_thread_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Virtual CPU devices of torch run side by side, as GPUs do."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(
+        "befit.integrations.torch.replicate_threads.torch_device",
+        lambda name: torch.device("cpu", int(name.partition(":")[2])),  # unequal, and all the one CPU
+    )
 
 
 @pytest.fixture

@@ -110,8 +110,13 @@ def test_an_unknown_id_is_named():
 
 
 def test_torch_counts_as_many_cpus_as_it_was_told():
-    simulate_devices(3, framework="torch")
-    assert available_devices("torch", kind="cpu") == ["cpu:0", "cpu:1", "cpu:2"]
+    simulate_devices(6, framework="torch")
+    assert available_devices("torch", kind="cpu")[3:] == ["cpu:3", "cpu:4", "cpu:5"]
+
+
+def test_fewer_than_there_are_change_nothing():
+    simulate_devices(2, framework="torch")
+    assert len(available_devices("torch", kind="cpu")) == 4
 
 
 @pytest.mark.parametrize("count", [0, -1, True, 2.0, "2"])

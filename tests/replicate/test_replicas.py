@@ -29,7 +29,6 @@ class Witness(layers.Layer):
     def __init__(self):
         super().__init__()
         self.seen = set()
-        self.meeting = threading.Barrier(4, timeout=60)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -38,8 +37,7 @@ class Witness(layers.Layer):
         backend = keras.config.backend()
         if backend == "torch":
             if not inputs.is_meta:
-                self.meeting.wait()  # breaks unless all four replicas run at the same time
-                self.seen.add((threading.get_ident(), len(inputs)))
+                self.seen.add((len(self.seen), len(inputs)))  # one CPU for all: the calls are counted
         elif backend == "tensorflow":
             if hasattr(inputs, "numpy"):
                 self.seen.add((inputs.device, len(inputs)))
@@ -115,6 +113,42 @@ def test_replicas_drop_different_units(backend):
     assert 0.4 < np.mean(drawn) < 0.6
     np.testing.assert_array_equal(kept(again), first)
     np.testing.assert_array_equal(first[:1], ops.convert_to_numpy(single(rows[:1], training=True)) > 0)
+
+
+def test_a_torch_seed_repeats_a_run(backend):
+    """Whatever a layer draws from torch's one generator of the CPU."""
+    if backend != "torch":
+        pytest.skip("the generators of the others belong to layers")
+    import torch
+
+    class Noise(layers.Layer):
+        def call(self, inputs):
+            return sum(torch.rand_like(inputs) for _ in range(20))
+
+    parallel = multi_gpu_model(keras.Sequential([keras.Input((200,)), Noise()]), gpus=4)
+
+    def draw():
+        torch.manual_seed(0)
+        return ops.convert_to_numpy(parallel(np.ones((8, 200), "float32")))
+
+    expected = draw()
+    assert all(np.array_equal(draw(), expected) for _ in range(20))
+
+
+@pytest.mark.usefixtures("a_thread_for_each")
+def test_torch_replicas_on_devices_of_their_own_run_side_by_side(backend):
+    if backend != "torch":
+        pytest.skip("threads are torch's")
+    meeting = threading.Barrier(4, timeout=60)
+
+    class Meets(layers.Layer):
+        def call(self, inputs):
+            if not inputs.is_meta:
+                meeting.wait()  # breaks unless all four replicas run at the same time
+            return inputs
+
+    parallel = multi_gpu_model(keras.Sequential([keras.Input((3,)), Meets()]), gpus=4)
+    assert parallel(np.ones((7, 3), "float32")).shape == (7, 3)
 
 
 def test_a_replica_s_error_says_which(backend, rows):

@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -135,52 +137,11 @@ def test_copies_and_pickles_are_the_plain_module(template):
         torch.testing.assert_close(other.state_dict(), template.state_dict())
 
 
-def test_batch_statistics_are_each_replica_s_and_their_means_are_kept():
-    template = nn.BatchNorm1d(3, momentum=0.5)
-    parallel = multi_gpu_model(template, gpus=4)
-    batch = rows(7, 3)
-    outputs = parallel(batch[:7].repeat_interleave(2, 0))  # 4 + 4 + 3 + 3 rows
-    parts = torch.split(batch.repeat_interleave(2, 0), [4, 4, 3, 3])
-    expected = [(part - part.mean(0)) / (part.var(0, correction=0) + template.eps).sqrt() for part in parts]
-    torch.testing.assert_close(outputs, torch.cat(expected))
-    mean = sum(part.mean(0) * len(part) for part in parts) / 14
-    variance = sum(part.var(0) * len(part) for part in parts) / 14
-    torch.testing.assert_close(template.running_mean, 0.5 * mean)
-    torch.testing.assert_close(template.running_var, 0.5 + 0.5 * variance)
-    assert template.num_batches_tracked == 1
-    for mode in (torch.no_grad, torch.inference_mode):
-        before = copy.deepcopy(template.state_dict())
-        parallel.eval()
-        with mode():
-            assert not parallel(batch).requires_grad
-        torch.testing.assert_close(template.state_dict(), before)
-        parallel.train()
-        with mode():
-            parallel(batch.repeat(2, 1))
-        assert template.num_batches_tracked == before["num_batches_tracked"] + 1
-
-
-def test_buffers_that_nobody_changes_stay_to_the_last_bit():
-    """A mean of equal numbers would be off by rounding, and a mask of infinities would become NaN."""
-
-    class Constants(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("table", rows(50, 3))
-            self.register_buffer("mask", torch.full((3,), -torch.inf))
-            self.register_buffer("missing", None)
-
-        def forward(self, inputs):
-            return inputs + self.mask
-
-    template = Constants()
-    before = copy.deepcopy(template.state_dict())
-    multi_gpu_model(template, gpus=3)(rows(7, 3))
-    torch.testing.assert_close(template.state_dict(), before, rtol=0, atol=0)
-
-
-def test_replicas_run_side_by_side_under_the_caller_s_modes():
-    meeting = threading.Barrier(3, timeout=60)
+@pytest.mark.parametrize("side_by_side", [True, False], ids=["side by side", "in turn"])
+def test_replicas_run_under_the_caller_s_modes(request, side_by_side):
+    if side_by_side:
+        request.getfixturevalue("a_thread_for_each")
+    meeting = threading.Barrier(3 if side_by_side else 1, timeout=60)
     seen = []
 
     class Witness(nn.Module):
@@ -192,6 +153,41 @@ def test_replicas_run_side_by_side_under_the_caller_s_modes():
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         multi_gpu_model(Witness(), devices="cpu:0..2")(rows(7, 2))
     assert sorted(seen) == [(2, False, True), (2, False, True), (3, False, True)]
+
+
+def test_a_seed_repeats_a_run_on_the_cpu():
+    """Replicas in threads would race for the numbers of the one generator."""
+    parallel = multi_gpu_model(nn.Sequential(*[nn.Dropout(0.1) for _ in range(20)]), gpus=4)
+
+    def draw():
+        torch.manual_seed(0)
+        return parallel(torch.ones(8, 200))
+
+    expected = draw()
+    assert all(torch.equal(draw(), expected) for _ in range(20))
+
+
+@pytest.mark.parametrize("name", ["cpu:1", "cpu"], ids=["side by side", "in turn"])
+def test_a_parallel_module_works_in_a_forked_child(name):
+    """Threads of the parent are not there; waiting for them would be for ever."""
+    script = f"""
+import os, signal, sys, warnings, torch
+from befit import multi_gpu_model
+from befit.integrations.torch import replicate_threads
+from befit.replicate import simulate_devices
+if {name!r} == "cpu:1":
+    replicate_threads.torch_device = lambda name: torch.device("cpu", int(name.partition(":")[2]))
+simulate_devices(3, framework="torch")
+parallel = multi_gpu_model(torch.nn.Linear(3, 2), gpus=3)
+expected = parallel(torch.ones(7, 3))
+warnings.simplefilter("ignore")  # CPython's own, about threads and fork
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    os._exit(0 if torch.equal(parallel(torch.ones(7, 3)), expected) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_hooks_and_changes_of_the_structure_are_seen():

@@ -48,7 +48,7 @@ def to_categorical(y: Any, num_classes: int | None = None, *, dtype: Any = "floa
         LabelError: A label is outside ``[0, num_classes)``, fractional, NaN, masked or no number, or ``y``
             is empty and ``num_classes`` is missing. The message names the first such label and its index.
         ArgumentError: ``num_classes``, ``dtype`` or ``out`` cannot work.
-        UnsupportedObjectError: ``y`` is no array.
+        UnsupportedObjectError: ``y`` is no array, or a sparse one.
 
     Example:
         >>> import numpy as np

@@ -24,7 +24,8 @@ def normalize(x: Any, axis: int | tuple[int, ...] | None = -1, order: Any = 2, *
     TensorFlow gives a tensor of the same framework on the same device, and gradients flow. Vectors of zeros
     stay zeros. Values whose squares overflow or underflow are scaled first: ``1e30`` and ``1e-30`` come out
     right in float32. Floating-point and complex data types stay, every other becomes float64 (with JAX its
-    default float); float16 is computed in float32. Shape ``(features,)`` gives ``(1, features)``.
+    default float, on Apple's MPS float32); float16 is computed in float32. Shape ``(features,)`` gives
+    ``(1, features)``.
 
     Args:
         x: Numbers of any shape but a single one.
@@ -38,7 +39,7 @@ def normalize(x: Any, axis: int | tuple[int, ...] | None = -1, order: Any = 2, *
 
     Raises:
         ArgumentError: ``axis``, ``order`` or ``out`` cannot work for ``x``.
-        UnsupportedObjectError: ``x`` holds no numbers, or masked ones.
+        UnsupportedObjectError: ``x`` holds no numbers, or masked ones, or is sparse.
 
     Example:
         >>> import numpy as np
@@ -115,6 +116,8 @@ def _checked_order(order: Any, *, single_axis: bool) -> float:
         number = float(order)
     except (TypeError, ValueError):
         number = math.nan
+    except OverflowError:  # an integer, whose thousands of digits nobody wants to read
+        raise ArgumentError("order is beyond every float; write float('inf') or float('-inf')") from None
     if isinstance(order, str) or math.isnan(number):
         raise ArgumentError(f"order is {order!r}; write a number such as 2, or float('inf')")
     return number

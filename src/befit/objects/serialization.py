@@ -22,7 +22,7 @@ from befit.typing import CustomObjects
 __all__ = ["deserialize", "deserialize_keras_object", "serialize", "serialize_keras_object"]
 
 MAX_DEPTH = 100
-"""Levels of nesting that a config may have."""
+"""Containers around the innermost value of a config, at most."""
 
 MAX_ITEMS = 1_000_000
 """Values that a config may have in all."""
@@ -176,7 +176,7 @@ def _serialize(obj: Any, depth: int) -> Any:
             "config": _serialize(obj.get_config(), depth + 1),
         }
     if _is_function(obj):
-        return {"class_name": _FUNCTION, "config": _name_of_function(obj)}
+        return {"class_name": _FUNCTION, "config": _serialize(_name_of_function(obj), depth + 1)}
     raise SerializationError(
         f"{type(obj).__qualname__} is no plain data and has no get_config(); "
         "let get_config() return numbers, strings, lists and dictionaries (an array as array.tolist())"
@@ -212,7 +212,7 @@ def _check_size(config: Any) -> None:
     """Refuse a config that is too deep or too large, without recursion."""
     level = [config]
     items = 0
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH + 1):
         level = [child for value in level for child in _children(value)]
         items += len(level)
         if items > MAX_ITEMS:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from befit.errors import ArgumentError
+from befit.errors import ArgumentError, UnsupportedObjectError
 from befit.typing import Array
 
 _FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
@@ -22,7 +22,15 @@ def is_tensor(obj: object) -> bool:
 
 
 def has_values(tensor: Any) -> bool:
-    """Return whether values can be read: not under ``torch.compile`` or ``vmap``, not of fake tensors."""
+    """Return whether values can be read: not under ``torch.compile`` or ``vmap``, not of fake tensors.
+
+    Raises:
+        UnsupportedObjectError: The tensor is sparse.
+    """
+    if tensor.layout is not torch.strided:
+        raise UnsupportedObjectError(
+            f"a tensor of layout {tensor.layout} is a sparse tensor; write x.to_dense()"
+        )
     if torch.compiler.is_compiling() or tensor.is_meta:
         return False
     try:
@@ -58,7 +66,9 @@ def from_host(array: Array, like: Any) -> Any:
 
 def writable_view(tensor: Any) -> Array | None:
     """Return an array in the memory of ``tensor``."""
-    return to_host(tensor) if on_host(tensor) and not tensor.is_conj() and not tensor.is_neg() else None
+    if tensor.layout is not torch.strided or not on_host(tensor) or tensor.is_conj() or tensor.is_neg():
+        return None
+    return to_host(tensor)
 
 
 def one_hot(labels: Any, num_classes: int, dtype: str) -> Any:
@@ -74,8 +84,12 @@ def one_hot(labels: Any, num_classes: int, dtype: str) -> Any:
 
 
 def normalize(tensor: Any, axes: tuple[int, ...], order: float) -> Any:
-    """Return ``tensor`` divided by its norm over ``axes``."""
-    kind = tensor.dtype if tensor.is_floating_point() or tensor.is_complex() else torch.float64
+    """Return ``tensor`` divided by its norm over ``axes``.
+
+    Integers become float64; on Apple's MPS, which has no float64, they become float32.
+    """
+    default = torch.float32 if tensor.device.type == "mps" else torch.float64
+    kind = tensor.dtype if tensor.is_floating_point() or tensor.is_complex() else default
     x = tensor.to(torch.float32 if kind in _COMPUTED_IN_FLOAT32 else kind)
     if tensor.numel() == 0:
         return x.to(kind)

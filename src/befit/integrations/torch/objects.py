@@ -87,13 +87,15 @@ def _update_list(paths: set[str]) -> None:
                 removed.append(_listed.pop(path))
             if wanted is not None:
                 in_the_way = [entry for entry in users.get(path, ()) if _class_of(entry) is not cls]
-                _displaced.setdefault(path, []).extend(in_the_way)
-                removed.extend(in_the_way)
+                if in_the_way:
+                    _displaced.setdefault(path, []).extend(in_the_way)
+                    removed.extend(in_the_way)
                 if wanted not in users.get(path, ()):
                     _listed[path] = wanted
                     added.append(wanted)
-            else:
-                added.extend(_displaced.pop(path, ()))
+        if wanted is None:
+            # Nothing of ours need be listed: an entry of the user's may have said the same.
+            added.extend(_displaced.pop(path, ()))
         if not _claims[path]:
             del _claims[path]
     if removed:

@@ -21,9 +21,9 @@ def available_devices(kind: str | None = None) -> list[str]:
 
 
 def simulate_devices(count: int) -> None:
-    """Let there be ``count`` names for the CPU."""
+    """Let there be ``count`` names for the CPU, or more."""
     global _virtual_cpus
-    _virtual_cpus = count
+    _virtual_cpus = max(_virtual_cpus, count)
 
 
 def check_model(model: Any) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from befit.errors import ReplicationError
+from befit.integrations.torch.replicate_buffers import BufferCopies, merge_buffers
 from befit.integrations.torch.replicate_threads import ReplicaThreads
 from befit.replicate.split import row_ranges, sub_batch_sizes
 
@@ -54,7 +55,7 @@ class ParallelModule(torch.nn.Module):
             return replicas[index].module(*own_args, **own_kwargs)
 
         outputs = self._threads.run(run, len(sizes))
-        _merge_buffers(replicas, sizes)
+        merge_buffers(self.template, replicas, sizes)
         return _concatenate(outputs, sizes, self._threads.devices[0])
 
     def train(self, mode: bool = True) -> Any:
@@ -104,6 +105,7 @@ class _Replica:
 
     def __init__(self, template: Any, device: Any) -> None:
         self.device = device
+        self.copies = BufferCopies(device)
         self.shadows: dict[Any, Any] = {}
         self.module = self._shadow(template)
 
@@ -118,27 +120,8 @@ class _Replica:
             # A plain attribute: gradients flow through the copy to the template's parameter.
             setattr(shadow, name, None if parameter is None else parameter.to(self.device))
         for name, buffer in module._buffers.items():
-            shadow._buffers[name] = None if buffer is None else buffer.detach().to(self.device, copy=True)
+            shadow._buffers[name] = None if buffer is None else self.copies.copy(buffer)
         return shadow
-
-
-def _merge_buffers(replicas: list[_Replica], sizes: list[int]) -> None:
-    """Give the template what the replicas made of its buffers: means of statistics, counters of replica 0."""
-    with torch.no_grad():
-        for module in replicas[0].shadows:
-            for name, buffer in module._buffers.items():
-                if buffer is None:
-                    continue
-                values = [replica.shadows[module]._buffers[name].to(buffer.device) for replica in replicas]
-                if buffer.is_floating_point():
-                    weighted = (
-                        value * (size / sum(sizes)) for value, size in zip(values, sizes, strict=True)
-                    )
-                    # Where no replica changed a value it stays, to the last bit: constants must not drift.
-                    unchanged = torch.stack([value == buffer for value in values]).all(0)
-                    buffer.copy_(torch.where(unchanged, buffer, sum(weighted)))
-                else:
-                    buffer.copy_(values[0])
 
 
 def _is_split(value: Any) -> bool:
