@@ -29,7 +29,8 @@ def as_array(obj: object, name: str) -> Array:
         raise ArgumentError(f"{name} cannot become one array: {error}") from error
     if array.dtype.kind == "O" and array.ndim == 0:
         raise UnsupportedObjectError(
-            f"{name} is a {type(obj).__name__}, not an array; write list({name}) or {name}.toarray() first"
+            f"{name} is a {type(obj).__name__}, not an array; pass an array or a list: list({name}) of a "
+            f"generator, {name}.toarray() of a sparse matrix"
         )
     return array if isinstance(array, np.ma.MaskedArray) else np.asarray(array)
 
