@@ -88,8 +88,6 @@ class DatasetError(BefitError, OSError):
 class DatasetNotFoundError(DatasetError, KeyError):
     """An HDF5 file that has no dataset of that name."""
 
-    __str__ = OSError.__str__  # KeyError would show the message quoted and escaped
-
 
 class OutOfWindowError(BefitError, IndexError):
     """An index outside the window ``[start, end)`` of a dataset."""

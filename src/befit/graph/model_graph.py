@@ -7,7 +7,7 @@ pictures are made from it, and only from it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Shape = tuple[int | None, ...]
@@ -129,17 +129,3 @@ class ModelGraph:
     def layer_of(self, node: Node) -> Layer:
         """Return the layer that ``node`` is a call of."""
         return self.layers[node.layer]
-
-    def walk(self) -> Iterator[tuple[int, ModelGraph, Node]]:
-        """Yield ``(depth, graph, node)`` for every call, those inside nested models after their own."""
-        stack = [(0, self, iter(self.nodes))]
-        while stack:
-            depth, graph, nodes = stack[-1]
-            node = next(nodes, None)
-            if node is None:
-                stack.pop()
-                continue
-            yield depth, graph, node
-            inner = graph.layer_of(node).inner
-            if inner is not None:
-                stack.append((depth + 1, inner, iter(inner.nodes)))
