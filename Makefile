@@ -28,6 +28,10 @@ $(VENV)/check.stamp: $(VENV)/test.stamp
 	$(BIN)/pip install --quiet --disable-pip-version-check --group check
 	@touch $@
 
+$(VENV)/bench.stamp: $(VENV)/test.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --group bench
+	@touch $@
+
 demo: $(VENV)/demo.stamp  ## the main job: real digits, from download to trained model
 	$(BIN)/befit demo
 
@@ -50,7 +54,7 @@ docs: $(VENV)/check.stamp  ## the documentation, in docs/_build
 soak: $(VENV)/test.stamp  ## the long campaigns: kills, fuzzing, corrupted files
 	KERAS_BACKEND=jax $(BIN)/pytest -m soak --timeout=0
 
-bench: $(VENV)/check.stamp  ## benchmarks against peers and the physical limit; WHAT=hdf5 for one
+bench: $(VENV)/bench.stamp  ## benchmarks against peers and the physical limit; WHAT=hdf5 for one
 	$(BIN)/python -m benchmarks $(WHAT)
 
 clean:  ## removes the environment and everything built

@@ -19,6 +19,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
 )
+os.environ["RAY_TQDM_PATCH_PRINT"] = "0"  # Ray would put a function of its own into builtins
 os.environ.pop("BEFIT_OFFLINE", None)
 os.environ.pop("BEFIT_PROGRESS", None)
 

@@ -74,6 +74,14 @@ class LoadResult(NamedTuple):
     ticket: int
     batch: Batch
     error: BaseException | None = None
+    seconds: float = 0.0
+    """What ``source[batch_index]`` took, wherever it ran."""
+    nbytes: int = 0
+    """Bytes that travelled to bring the batch here; 0 where nothing had to."""
+    cpu_seconds: float | None = None
+    """The part of ``seconds`` in which the worker had a processor; ``None``: not measured."""
+    worker_died: bool = False
+    """Whether ``error`` says that the worker ended in the middle of the task."""
 
 
 class LoadEngine(Protocol):
@@ -84,6 +92,10 @@ class LoadEngine(Protocol):
     knows them by their tickets.
     """
 
+    stretch: int
+    """How many times ``prefetch`` may be ahead: 1, or more while batches are so small and quick that the
+    messages about them cost more than they do. May change at any time."""
+
     def start(self, source: BatchSource) -> None:
         """Compute from ``source`` as it is now; called at the beginning of every epoch."""
 
@@ -93,7 +105,7 @@ class LoadEngine(Protocol):
     def next_ready(self, timeout: float | None) -> LoadResult:
         """Wait for any task to be done; exceptions of ``source`` are results, not raised.
 
-        A task whose worker died comes back with a ``WorkerDiedError``.
+        A task whose worker died comes back with a ``WorkerDiedError`` and ``worker_died`` set.
 
         Raises:
             TimeoutError: nothing was done within ``timeout`` seconds.

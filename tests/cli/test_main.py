@@ -50,7 +50,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     output = capsys.readouterr().out
-    assert all(name in output for name in ("demo", "doctor", "get", "summary", "plot"))
+    assert all(name in output for name in ("demo", "doctor", "get", "summary", "plot", "profile"))
 
 
 def test_ctrl_c_is_exit_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,6 +284,18 @@ def test_summary_of_a_torch_class_in_a_module(
     output = capsys.readouterr().out
     assert "hidden (Linear)" in output
     assert "Total params: 10" in output
+
+
+def test_a_model_in_a_module_is_not_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "keras_net_module.py").write_text(
+        "import keras\nnet = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name='two')])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert main(["summary", "keras_net_module:net"]) == 0
+    assert "two (Dense)" in capsys.readouterr().out
 
 
 def test_a_reader_that_stops_early_is_no_traceback() -> None:

@@ -119,6 +119,18 @@ def test_workers_end_when_the_loader_dies(tmp_path, end, busy, wait_until_gone):
         process.stderr.close()
 
 
+def test_workers_end_though_a_child_of_the_loader_lives_on(tmp_path, wait_until_gone):
+    """It has inherited the loader's ends of the sockets, so those stay open."""
+    end = "os.fork() and os.kill(os.getpid(), signal.SIGKILL); print(os.getpid(), flush=True); signal.pause()"
+    process, pids = run_script(tmp_path, busy="time.sleep(3600)", end=end, wait=False)
+    with process:
+        child = int(process.stdout.readline())
+        try:
+            wait_until_gone(pids)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("engine", ["processes", "threads"])
 @pytest.mark.parametrize("busy", ["pass", "time.sleep(3600)"])
 def test_workers_end_with_the_interpreter(tmp_path, engine, busy, wait_until_gone):
@@ -186,7 +198,7 @@ def test_ctrl_c_does_not_reach_a_worker_that_is_just_born():
         (worker,) = engine._workers
         os.kill(worker.pid, signal.SIGINT)
         engine.submit(LoadTask(0, 1))
-        assert engine.next_ready(DEADLINE) == LoadResult(0, 20)
+        assert engine.next_ready(DEADLINE)[:3] == LoadResult(0, 20)[:3]
         assert engine._workers == [worker]
     finally:
         engine.close()

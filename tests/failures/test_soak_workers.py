@@ -29,7 +29,7 @@ class Numbered(Sequence):
         return BATCHES
 
     def __getitem__(self, idx: int, /) -> tuple[int, int, int, np.ndarray]:
-        return idx, self.epoch, os.getpid(), np.full(1000, idx)
+        return idx, self.epoch, os.getpid(), np.full(1000 if idx % 2 else 40_000, idx)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -42,6 +42,7 @@ def open_files() -> int:
 def test_random_kills_lose_and_repeat_nothing() -> None:
     chance = random.Random(0)
     kills = epochs = named = 0
+    kept: list[tuple[int, np.ndarray]] = []  # batches, and parts of batches, that are looked at much later
     with Loader(Numbered(), workers=2, engine="processes", prefetch=2) as loader:
         list(loader)
         files = open_files()
@@ -52,6 +53,11 @@ def test_random_kills_lose_and_repeat_nothing() -> None:
                     assert epoch == epochs + 1
                     assert (values == idx).all()
                     delivered.append(idx)
+                    if chance.random() < 0.05:
+                        kept.append((idx, values[chance.randrange(1000) :]))
+                    if len(kept) > 200:
+                        assert all((part == number).all() for number, part in kept)
+                        del kept[: chance.randrange(200)]
                     if chance.random() < 0.1:
                         with contextlib.suppress(
                             ProcessLookupError

@@ -15,6 +15,9 @@ import pytest
 
 from befit import Loader, Sequence
 from befit.errors import WorkerDiedError, WorkerTimeoutError
+from befit.loading import worker_process
+from befit.loading.processes import ProcessEngine
+from befit.typing import LoadTask
 
 DEADLINE = 60  # seconds until a test gives up waiting for something that must happen
 
@@ -126,6 +129,49 @@ def test_a_worker_that_closes_its_own_descriptors_counts_as_dead(processes, tmp_
     assert list(processes(Closing(tmp_path, "", []))) == list(range(12))
 
 
+def test_what_a_worker_sent_before_it_died_is_not_computed_again(tmp_path):
+    class Logging(Deadly):
+        def __getitem__(self, idx):
+            with open(self.folder / "log", "a") as file:
+                file.write(f"{idx} ")
+            return super().__getitem__(idx)
+
+    engine = ProcessEngine(1, tasks_ahead=9)
+    try:
+        engine.start(Logging(tmp_path, "SIGKILL", [2]))
+        for number in range(5):
+            engine.submit(LoadTask(number, number))
+        (worker,) = engine._workers
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+        engine.submit(LoadTask(5, 5))  # finds the socket closed, with answers in it
+        results = {result.ticket: result for result in (engine.next_ready(DEADLINE) for _ in range(6))}
+    finally:
+        engine.close()
+    assert [result.batch for _, result in sorted(results.items())] == [0, 1, None, 3, 4, 5]
+    assert isinstance(results[2].error, WorkerDiedError)
+    assert (tmp_path / "log").read_text() == "0 1 2 3 4 5 "
+
+
+def test_a_worker_that_leaves_a_child_behind_is_missed(processes, tmp_path):
+    """The child keeps the worker's socket open, so that says nothing."""
+
+    class Leaving(Deadly):
+        def __getitem__(self, idx):
+            mark = self.folder / "child"
+            if idx == 3 and not mark.exists():
+                child = os.fork()
+                if not child:
+                    signal.pause()
+                mark.write_text(str(child))
+                os.kill(os.getpid(), signal.SIGKILL)
+            return idx
+
+    try:
+        assert list(processes(Leaving(tmp_path, "", []))) == list(range(12))
+    finally:
+        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("engine", ["threads", "processes"])
 def test_a_hung_batch_is_named_in_time(engine, children):
     """The loader is usable afterwards; a hung process is ended, a hung thread abandoned."""
@@ -158,19 +204,91 @@ def test_a_hung_batch_is_named_in_time(engine, children):
         assert list(loader) == list(range(6))
 
 
-def test_workers_are_clean_interpreters(processes):
-    """Nothing of the loader's process is inherited, so neither are its locks and the threads holding them."""
+def test_a_hung_thread_ends_when_it_wakes_up():
+    """Its loader is closed and in use again by then."""
+    release = threading.Event()
 
-    class Looking(Sequence):
+    class Hanging(Sequence):
+        hang = True
+
         def __len__(self):
-            return 4
+            return 2
 
         def __getitem__(self, idx):
-            return "pytest" in sys.modules, threading.active_count()
+            if self.hang and idx == 1:
+                release.wait(DEADLINE)
+            return idx
 
-    for inherited, threads in processes(Looking()):
-        assert not inherited
-        assert threads == 2, "the worker's own, and the one that watches the loader"
+    before = set(threading.enumerate())
+    source = Hanging()
+    with Loader(source, workers=2, timeout=0.5) as loader:
+        with pytest.raises(WorkerTimeoutError):
+            list(loader)
+        (hung,) = set(threading.enumerate()) - before
+        source.hang = False
+        assert list(loader) == [0, 1]
+    loader.close()
+    release.set()
+    hung.join(DEADLINE)
+    assert not hung.is_alive()
+
+
+def test_an_error_of_that_name_from_getitem_is_an_error_like_any_other(processes):
+    """A loader inside of __getitem__ may have lost a worker; this one has not."""
+
+    class Nested(Sequence):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, idx):
+            raise WorkerDiedError("somebody else's")
+
+    for loader in (processes(Nested()), Loader(Nested(), workers=1), Loader(Nested())):
+        with pytest.raises(WorkerDiedError) as caught:
+            list(loader)
+        assert str(caught.value) == "somebody else's"
+
+
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_a_time_limit_that_no_clock_has(engine):
+    with Loader([1, 2], workers=1, engine=engine, timeout=float("inf")) as loader:
+        assert list(loader) == [1, 2]
+
+
+def test_what_is_left_of_an_epoch_is_not_begun(processes, tmp_path, monkeypatch):
+    """A worker learns at once that nobody wants the tasks that it holds."""
+    begun, gate, log = (tmp_path / name for name in ("begun", "gate", "log"))
+    os.mkfifo(begun)
+    os.mkfifo(gate)
+
+    class Logging(Sequence):
+        wait = True
+
+        def __len__(self):
+            return 12
+
+        def __getitem__(self, idx):
+            with open(log, "a") as file:
+                file.write(f"{idx} ")
+            if idx == 1 and self.wait:
+                begun.write_bytes(b"")
+                gate.read_bytes()
+            return idx
+
+    def abandon(worker):
+        real(worker)
+        gate.write_bytes(b"")
+
+    real = worker_process.WorkerProcess.abandon
+    monkeypatch.setattr(worker_process.WorkerProcess, "abandon", abandon)
+    source = Logging()
+    loader = processes(source, workers=1, prefetch=8)
+    for _ in loader:
+        begun.read_bytes()
+        break
+    source.wait = False
+    assert list(loader) == list(range(12))
+    assert log.read_text().split() == ["0", "1", *map(str, range(12))]
 
 
 def test_nested_processes_in_getitem(processes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 
 import pytest
@@ -153,6 +154,116 @@ def test_length_may_change_between_epochs(make_loader):
         (0, []),
         (3, [0, 1, 2]),
     ]
+
+
+def test_what_getitem_made_of_the_data_is_made_again_when_the_data_changes(make_loader):
+    """A table that is made when it is first needed, and thrown away by on_epoch_end."""
+
+    class Tables(Sequence):
+        def __init__(self):
+            self.x, self.table = 1, None
+
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, idx):
+            if self.table is None:
+                self.table = [self.x * 10 + number for number in range(4)]
+            return self.table[idx]
+
+        def on_epoch_end(self):
+            self.x += 1
+            self.table = None
+
+    loader = make_loader(Tables())
+    for x in (1, 2, 3):
+        assert list(loader) == [10 * x, 10 * x + 1, 10 * x + 2, 10 * x + 3]
+
+
+def test_what_a_script_changes_in_its_class_is_seen(make_loader):
+    class Scaled(Sequence):
+        factor = 1
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, idx):
+            return idx * self.factor
+
+        def on_epoch_end(self):
+            Scaled.factor += 1
+
+    loader = make_loader(Scaled())
+    assert [list(loader) for _ in range(3)] == [[0, 1, 2], [0, 2, 4], [0, 3, 6]]
+
+
+def test_an_epoch_that_could_not_begin_leaves_nothing_half_told(make_loader, engine):
+    """Ctrl-C while the changes are on their way: the next epoch sees them all."""
+
+    class Interrupting(list):
+        armed = False
+
+        def __reduce_ex__(self, protocol):
+            if self.armed:
+                raise KeyboardInterrupt
+            return super().__reduce_ex__(protocol)
+
+    class Source(Sequence):
+        def __init__(self):
+            self.first, self.second = 0, Interrupting()
+
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, idx):
+            return self.first
+
+    source = Source()
+    loader = make_loader(source)
+    assert set(loader) == {0}
+    source.first, source.second.armed = 1, True
+    if engine == "processes":
+        with pytest.raises(KeyboardInterrupt):
+            list(loader)
+    source.second.armed = False
+    assert set(loader) == {1}
+
+
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_closing_from_another_thread_wakes_the_consumer(make_loader, engine):
+    """A watchdog that closes a loader does not leave its loop waiting for ever."""
+    release, first, raised = threading.Event(), threading.Event(), []
+
+    class Waiting(Sequence):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, idx):
+            if idx:
+                getattr(self, "wait", time.sleep)(3600)
+            return idx
+
+    source = Waiting()
+    if engine == "threads":
+        source.wait = release.wait
+    loader = make_loader(source)
+
+    def consume():
+        try:
+            for _ in loader:
+                first.set()
+        except LoaderError as error:
+            raised.append(str(error))
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    assert first.wait(60)
+    loader.close()
+    thread.join(60)
+    release.set()
+    assert raised == ["the loader was closed while it was waited for, by another thread"] or (
+        raised and "was ended after 1 of 3 batches" in raised[0]
+    )
 
 
 def test_two_loaders_on_one_sequence(make_loader, numbered):

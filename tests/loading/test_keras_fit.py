@@ -115,6 +115,22 @@ def test_a_fit_that_fails_at_once_is_no_epoch(backend, ids):
         model.fit(loader, verbose=0)
     gc.collect()
     assert source.ended == 0
+    assert loader.state_dict()["epoch"] == 0
+
+
+@pytest.mark.parametrize("used", [0, 3])
+def test_a_fit_that_fails_at_once_uses_nothing(ids, used):
+    """Neither of a new epoch nor of the rest of one."""
+    loader = Loader(ids(), shuffle=True, seed=1)
+    state = {**loader.state_dict(), "position": used}
+    loader.load_state_dict(state)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    with pytest.raises(Exception, match=r"shape|incompatible|axis"):
+        model.fit(loader, verbose=0)
+    gc.collect()
+    assert loader.state_dict() == state
+    assert loader.remaining() == BATCHES - used
 
 
 def test_building_a_model_takes_no_epoch_away(ids, make_model):
@@ -206,4 +222,39 @@ def test_steps_per_execution(backend, ids, make_model, history):
     recorded = history(counts)
     model.fit(source, epochs=2, verbose=0, callbacks=[recorded])
     np.testing.assert_array_equal(recorded.epochs, np.ones((2, SAMPLES)))
+    assert source.ended == 2
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("used", [0, 3, BATCHES])
+def test_fit_goes_on_where_a_state_was_saved(ids, make_model, history, built, used):
+    """The first epoch is the rest, also if Keras looks at the data first to build the model."""
+
+    class Begin(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.position = loader.state_dict()["position"]
+
+    first, source, begin = Loader(ids()), ids(), Begin()
+    epoch = iter(first)
+    for _ in range(used):
+        next(epoch)
+    loader = Loader(source)
+    loader.load_state_dict(first.state_dict())
+    model, counts = make_model(built=built)
+    recorded = history(counts)
+    model.fit(loader, epochs=2, verbose=0, callbacks=[recorded, begin])
+    assert begin.position == used % BATCHES, "a look uses nothing"
+    rest = np.arange(SAMPLES) >= (used % BATCHES) * BATCH
+    np.testing.assert_array_equal(recorded.epochs, [rest, np.ones(SAMPLES)])
+    assert source.ended == (3 if used == BATCHES else 2)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_shard_of_an_epoch(ids, make_model, history, rank):
+    source = ids(samples=40)
+    model, counts = make_model(samples=40)
+    recorded = history(counts)
+    loader = Loader(source, shard=(rank, 2))
+    model.fit(loader, epochs=2, verbose=0, callbacks=[recorded])
+    np.testing.assert_array_equal(recorded.epochs, [np.arange(40) // BATCH % 2 == rank] * 2)
     assert source.ended == 2

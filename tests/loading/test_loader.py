@@ -151,6 +151,7 @@ def test_repr_names_source_and_workers(numbered):
     ("settings", "message"),
     [
         ({"workers": -1}, "workers is -1"),
+        ({"start_method": "forkserver"}, "start_method is 'forkserver'; write 'spawn' or 'fork'"),
         ({"workers": 1.5}, "workers is 1.5"),
         ({"prefetch": 0}, "prefetch is 0"),
         ({"seed": -3}, "seed is -3"),

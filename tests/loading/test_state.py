@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from befit.errors import LoaderError
+from befit.loading.source_copy import SourceCopy
 from befit.loading.state import KnownState
 
 
@@ -41,11 +42,11 @@ class Custom(Plain):
         self.__dict__.update(state)
 
 
-def worker_after(source, *news):
-    """Apply what was sent, as a worker does."""
-    for pickled in news:
-        cloudpickle.loads(pickled).apply(source)
-    return source
+def copy_of(known, source):
+    """Return what a worker has that was sent the source."""
+    copy = SourceCopy()
+    copy.take(known.whole(source))
+    return copy
 
 
 def test_nothing_changed_nothing_sent():
@@ -56,14 +57,15 @@ def test_nothing_changed_nothing_sent():
 
 def test_only_changed_attributes_travel():
     known, source = KnownState(), Plain()
-    worker = cloudpickle.loads(known.whole(source))
+    copy = copy_of(known, source)
     source.order[0] = 9  # in place, and seen through two attributes
     source.epoch = 1
     del source.large
     changes, whole = known.changes(source)
     assert whole is None
     assert len(changes) < 1000
-    worker_after(worker, changes)
+    copy.take(changes)
+    worker = copy.source
     assert vars(worker) == {"order": [9, 1, 2], "view": {"order": [9, 1, 2]}, "epoch": 1}
     assert worker.view["order"] is worker.order, "what changed attributes share stays shared"
     assert known.changes(source) == (None, None)
@@ -71,11 +73,107 @@ def test_only_changed_attributes_travel():
 
 def test_a_change_inside_a_large_array_is_seen():
     known, source = KnownState(), Plain()
-    worker = cloudpickle.loads(known.whole(source))
+    copy = copy_of(known, source)
     source.large[77_777] = 1
     changes, _ = known.changes(source)
-    worker_after(worker, changes)
-    assert worker.large[77_777] == 1
+    copy.take(changes)
+    assert copy.source.large[77_777] == 1
+
+
+class Handle:
+    """Something with an inside of its own, like an open file."""
+
+    def __init__(self):
+        self.cache = {}
+
+    def __getstate__(self):
+        return {"cache": {}}
+
+
+def test_a_change_undoes_what_the_worker_made_of_the_state_before():
+    """Tables and caches of changed data may be wrong; a handle that did not change keeps what it holds."""
+    known, source = KnownState(), Plain()
+    source.table, source.cache, source.handle = None, {}, Handle()
+    copy = copy_of(known, source)
+
+    def work():
+        worker = copy.source
+        worker.table = "made"
+        worker.cache["x"] = 1
+        worker.order.append(7)
+        worker.large[0] = 5
+        worker.extra = "made"
+        worker.handle.cache["file"] = "open"
+
+    work()
+    assert known.changes(source) == (None, None)
+    assert copy.source.table == "made", "nothing has changed, so it is right"
+    for epoch in (1, 2, 3):
+        source.epoch = epoch
+        copy.take(known.changes(source)[0])
+        worker = copy.source
+        assert (worker.table, worker.cache, worker.order, worker.large[0]) == (None, {}, [0, 1, 2], 0)
+        assert not hasattr(worker, "extra")
+        assert worker.handle.cache == {"file": "open"}
+        assert worker.epoch == epoch
+        work()
+
+
+def test_changes_of_many_epochs_do_not_add_up():
+    """A worker keeps the last news of each attribute, and no more."""
+    known, source = KnownState(), Plain()
+    copy = copy_of(known, source)
+    for epoch in range(50):
+        source.epoch = epoch
+        source.order = [epoch]
+        if epoch == 20:
+            del source.large
+        copy.take(known.changes(source)[0])
+        assert (copy.source.epoch, copy.source.order) == (epoch, [epoch])
+    assert not hasattr(copy.source, "large")
+    assert len(copy._news) == 2
+
+
+def test_a_class_attribute_of_a_script_travels():
+    """The class goes by value, and again when it has changed; an importable one is what is imported."""
+
+    class Local(Plain):
+        factor = 1
+
+    known, source = KnownState(), Local()
+    known.whole(source)
+    assert known.changes(source) == (None, None)
+    Local.factor = 2
+    assert known.changes(source)[1] is not None
+    assert known.changes(source) == (None, None)
+
+
+def test_what_changes_in_the_middle_of_an_epoch_is_told_at_the_next():
+    """A worker that took another's place has seen it, the others have not."""
+    known, source = KnownState(), Plain()
+    source.flag = 0
+    old = copy_of(known, source)
+    source.flag = 1
+    new = SourceCopy()
+    new.take(known.copy(source))
+    source.flag = 0
+    changes, _ = known.changes(source)
+    for copy in (old, new):
+        copy.take(changes)
+        assert copy.source.flag == 0
+
+
+def test_a_source_whose_reduction_is_short():
+    """Two parts are enough for pickle."""
+
+    class Short(Plain):
+        def __reduce__(self):
+            return Short, ()
+
+    known, source = KnownState(), Short()
+    known.whole(source)
+    source.anything = 1
+    assert known.changes(source) == (None, None), "it says itself that this does not matter"
 
 
 @pytest.mark.parametrize("kind", [Slotted, Custom, list])

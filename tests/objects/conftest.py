@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from befit._internal.late_imports import ImportWatch
 from befit.objects import bridges, registry
-from befit.objects.late_imports import ImportWatch
 from befit.objects.layers import open_layers
 
 TABLE_MODULES = ("activations", "constraints", "losses", "metrics", "quantizers", "regularizers")

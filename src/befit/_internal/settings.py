@@ -8,6 +8,10 @@
 ``HTTP_PROXY`` …          ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``: how ``get_file`` goes online
 ``REQUESTS_CA_BUNDLE``    also ``CURL_CA_BUNDLE``: a file or folder of certificates that ``get_file`` trusts;
                           ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are read by OpenSSL itself
+``RANK``, ``WORLD_SIZE``  which process of a distributed run this is, and of how many, as torchrun says it;
+                          likewise ``OMPI_COMM_WORLD_RANK`` and ``OMPI_COMM_WORLD_SIZE`` (Open MPI),
+                          ``PMI_RANK`` and ``PMI_SIZE`` (MPICH, Intel MPI), ``SLURM_PROCID`` and
+                          ``SLURM_STEP_NUM_TASKS`` (srun, if ``SLURM_STEP_ID`` says that it is one)
 ========================  ==========================================================================
 """
 
@@ -21,6 +25,16 @@ from befit.errors import ArgumentError
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
+
+# A launcher may start another one, whose processes inherit its variables: mpirun starts its daemons by srun,
+# and torchrun is started by either. The innermost comes first.
+_LAUNCHERS = (
+    ("RANK", "WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+)
+_FIRST_RESERVED_SLURM_STEP = 0xFFFFFFF0
 
 
 def _flag(name: str) -> bool | None:
@@ -82,3 +96,48 @@ def keras_backend() -> str | None:
 def set_keras_backend(name: str) -> None:
     """Choose the Keras backend of this process; has an effect only before Keras is imported."""
     os.environ["KERAS_BACKEND"] = name
+
+
+def launched_rank() -> tuple[int, int] | None:
+    """Return (rank, world size) that the launcher of this process gave it; ``None``: nobody did.
+
+    Raises:
+        ArgumentError: the variables contradict each other, or are no numbers.
+    """
+    for rank_name, size_name in _LAUNCHERS:
+        if rank_name == "SLURM_PROCID" and not _started_by_srun():
+            continue
+        texts = os.environ.get(rank_name), os.environ.get(size_name)
+        if any(texts):
+            return _as_rank(rank_name, size_name, *texts)
+    return None
+
+
+def _started_by_srun() -> bool:
+    """Whether the tasks of this job step are all processes of one program.
+
+    A batch script, and the shell of ``salloc``, are one process with ``SLURM_PROCID=0``, although
+    ``SLURM_NTASKS`` is what the job may start. They have no step, or one of the reserved numbers.
+    """
+    step = os.environ.get("SLURM_STEP_ID", "")
+    return step.isdecimal() and int(step) < _FIRST_RESERVED_SLURM_STEP
+
+
+def _as_rank(rank_name: str, size_name: str, rank: str | None, size: str | None) -> tuple[int, int]:
+    def explained(problem: str) -> ArgumentError:
+        return ArgumentError(
+            f"environment variable {problem}; set both {rank_name} and {size_name}, or neither, or pass "
+            "shard=(rank, world size)"
+        )
+
+    numbers = []
+    for name, other, text in ((rank_name, size_name, rank), (size_name, rank_name, size)):
+        if not text:
+            raise explained(f"{other} is set, and {name} is not")
+        try:
+            numbers.append(int(text))
+        except ValueError:
+            raise explained(f"{name} is {text!r}, which is no number") from None
+    if not 0 <= numbers[0] < numbers[1]:
+        raise explained(f"{rank_name} is {rank}, which is no rank below {size_name}={size}")
+    return numbers[0], numbers[1]

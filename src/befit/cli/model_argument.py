@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import inspect
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from befit._internal.adapters import framework_of, integration
 from befit.cli.backends import prepare_keras
-from befit.errors import ArgumentError, BefitError
+from befit.cli.object_argument import load_object
+from befit.errors import BefitError
 
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -61,29 +58,9 @@ def _load_file(name: str) -> Any:
 
 
 def _load_object(name: str) -> Any:
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not module_name or not attribute:
-        raise ArgumentError(
-            f"{name!r} names no model; write a file ending in {', '.join(KERAS_SUFFIXES)}, or MODULE:NAME"
-        )
-    if find_spec("keras") is not None:
-        prepare_keras()  # the module may import it
-    if sys.path[:1] != [""]:
-        sys.path.insert(0, "")  # as `python -m` does: modules of the current folder are found
-    try:
-        value: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise BefitError(f"cannot import {module_name!r}: {error}") from error
-    for part in attribute.split("."):
-        if not hasattr(value, part):
-            raise BefitError(f"module {module_name!r} has no {attribute!r}")
-        value = getattr(value, part)
-    if callable(value) and (isinstance(value, type) or framework_of(value) is None):
-        try:
-            inspect.signature(value).bind()
-        except TypeError as error:
-            raise BefitError(
-                f"{name} cannot be called without arguments: {error}; name a function that makes the model"
-            ) from error
-        value = value()
-    return value
+    return load_object(
+        name,
+        "model",
+        is_one=lambda value: framework_of(value) is not None,
+        instead=f"a file ending in {', '.join(KERAS_SUFFIXES)}, or MODULE:NAME",
+    )

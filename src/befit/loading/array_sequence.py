@@ -65,6 +65,14 @@ class ArraySequence(Sequence):
         """Go on to the order of the next epoch."""
         self.epoch += 1
 
+    def state_dict(self) -> dict[str, int | None]:
+        """Return what decides the order of the samples."""
+        return {"epoch": self.epoch, "seed": self.seed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to the order of the samples that ``state`` was saved in."""
+        self.epoch, self.seed = state["epoch"], state["seed"]
+
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} of {self.samples} samples in {len(self)} batches of {self.batch_size}>"

@@ -6,9 +6,8 @@ import pickle
 import traceback
 from typing import Any, NamedTuple
 
-import cloudpickle
-
 from befit.errors import LoaderError
+from befit.loading.pickling import dumps
 
 
 class Failure(NamedTuple):
@@ -56,7 +55,7 @@ def _pickled(error: BaseException) -> bytes | None:
     # The second form is for classes whose __init__ takes other arguments than the ones in args.
     for form in (error, _Rebuilt(error)):
         try:
-            pickled: bytes = cloudpickle.dumps(form, protocol=5)
+            pickled = dumps(form)
             if type(pickle.loads(pickled)) is type(error):
                 return pickled
         except Exception:  # noqa: BLE001, S112 - anything at all may be inside an exception

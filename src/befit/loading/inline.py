@@ -9,9 +9,15 @@ from befit.typing import BatchSource, LoadResult, LoadTask
 
 
 class InlineEngine:
-    """Computes nothing ahead, so ``next_ready`` has no time limit that it could keep."""
+    """Computes nothing ahead, so ``next_ready`` has no time limit that it could keep.
 
-    def __init__(self) -> None:
+    Args:
+        copy: Let no batch share memory with the source.
+    """
+
+    def __init__(self, *, copy: bool = False) -> None:
+        self.stretch = 1
+        self._copy = copy
         self._source: BatchSource | None = None
         self._tasks: deque[LoadTask] = deque()
 
@@ -28,7 +34,7 @@ class InlineEngine:
         """Compute the oldest task, however long that takes."""
         if self._source is None or not self._tasks:
             raise TimeoutError("no task was submitted, so none can be done")
-        return compute(self._source, self._tasks.popleft(), global_generators=True)
+        return compute(self._source, self._tasks.popleft(), global_generators=True, private=self._copy)
 
     def close(self) -> None:
         """Forget source and tasks."""

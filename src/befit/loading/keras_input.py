@@ -56,7 +56,12 @@ class KerasInput:
 
     @property  # type: ignore[misc]  # nothing assigns to __class__
     def __class__(self) -> Any:
-        if not _is_keras(sys._getframe(1)):
+        caller = sys._getframe(1)
+        if not _is_keras(caller):
+            # abc reads this for isinstance, before anything that it remembers: torch's DataLoader is asking
+            # whether this is an IterableDataset, or somebody else something else.
+            if caller.f_globals.get("__name__") == "abc" and "torch.utils.data" in sys.modules:
+                self._meet_torch()
             return type(self)
         if type(self).num_batches is not KerasInput.num_batches:
             raise TypeError(
@@ -64,3 +69,6 @@ class KerasInput:
                 f"or pass Loader({type(self).__qualname__}(...)) to the model"
             )
         return integration("keras", "loading").DataAdapter
+
+    def _meet_torch(self) -> None:
+        """Torch is there and asks for datasets; a ``Loader`` is one, a ``Sequence`` is indexed."""

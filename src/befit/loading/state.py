@@ -7,32 +7,37 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import cloudpickle
 
+from befit._internal.carried import surroundings
 from befit.errors import LoaderError
+from befit.loading.pickling import dumps
+from befit.loading.segments import Segment, SegmentTable
+from befit.loading.source_copy import Changes
 from befit.typing import BatchSource
 
-
-class Changes(NamedTuple):
-    """Attributes to set and attributes to remove; sent in one piece, so that what they share stays shared."""
-
-    changed: dict[str, Any]
-    gone: list[str]
-
-    def apply(self, source: Any) -> None:
-        """Make ``source`` what the loader's is."""
-        vars(source).update(self.changed)
-        for name in self.gone:
-            vars(source).pop(name, None)
+NO_SURROUNDINGS = dumps([])
+_WHOLE = ""  # in the place of an attribute's name
 
 
 class KnownState:
-    """Remembers, by digest, the state of the source that was sent last."""
+    """Remembers, by digest, the state of the source that was sent last.
 
-    def __init__(self) -> None:
+    Args:
+        share: Put large arrays into shared memory: what is returned refers to ``segments``, and only
+            processes of this machine that have them can load it.
+    """
+
+    def __init__(self, *, share: bool = False) -> None:
         self._digests: dict[str, bytes] = {}
+        self._table = SegmentTable() if share else None
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The shared memory that what was returned last refers to."""
+        return self._table.segments if self._table is not None else []
 
     def whole(self, source: BatchSource) -> bytes:
         """Return the pickled source, and remember its state.
@@ -40,54 +45,93 @@ class KnownState:
         Raises:
             LoaderError: it, or an attribute of it, cannot be pickled; the message names the attribute.
         """
-        with _classes_by_value(source):
-            self._digests = _digests(source)
-            return _pickled(source, source)
+        with self._reading(source):
+            self._digests = self._digests_of(source)
+            return self._pickled(source, source)
 
     def copy(self, source: BatchSource) -> bytes:
         """Return the pickled source for a worker that takes another's place."""
-        with _classes_by_value(source):
-            return _pickled(source, source)
+        with self._reading(source):
+            now = self._digests_of(source)
+            # What has changed since the beginning of the epoch, the other workers do not know: it counts as
+            # unknown, so that all of them are told at the beginning of the next.
+            self._digests = {
+                name: now.get(name, b"") if self._digests.get(name) == now.get(name) else b""
+                for name in {**self._digests, **now}
+            }
+            return self._pickled(source, source)
 
     def changes(self, source: BatchSource) -> tuple[bytes | None, bytes | None]:
         """Return what is new since the last call, pickled: ``Changes``, or the whole source, or neither."""
-        with _classes_by_value(source):
-            before, self._digests = self._digests, _digests(source)
+        with self._reading(source):
+            before, self._digests = self._digests, self._digests_of(source)
             if before == self._digests:
                 return None, None
-            if not _is_plain(source):
-                return None, _pickled(source, source)
+            names = {name for name, digest in self._digests.items() if before.get(name) != digest}
+            if _WHOLE in names:
+                return None, self._pickled(source, source)
             attributes = vars(source)
-            changed = {
-                name: attributes[name] for name, digest in self._digests.items() if before.get(name) != digest
-            }
             gone = [name for name in before if name not in self._digests]
-            return _pickled(Changes(changed, gone), source), None
+            return self._pickled(Changes({name: attributes[name] for name in names}, gone), source), None
 
+    @contextmanager
+    def _reading(self, source: BatchSource) -> Iterator[None]:
+        with classes_by_value(*type(source).__mro__, *getattr(source, "__dict__", {}).values()):
+            try:
+                yield
+            finally:
+                if self._table is not None:
+                    self._table.settle(self._digests)
 
-def _digests(source: BatchSource) -> dict[str, bytes]:
-    """Return a digest for each attribute; where attributes are not all, one for everything, named ``""``."""
-    if not _is_plain(source):
-        return {"": _digest(_pickled(source, source))}
-    digests = {}
-    for name, value in vars(source).items():
+    def _digests_of(self, source: BatchSource) -> dict[str, bytes]:
+        """Return a digest for each attribute, and one for what comes with the whole source only."""
+        owner = _name(source)
+        if not _is_plain(source):
+            return {_WHOLE: self._digest(_WHOLE, source, owner)}
+        digests = {}
+        if _travels_by_value(type(source)):  # with its attributes, and the globals that its methods use
+            digests[_WHOLE] = self._digest(_WHOLE, type(source), f"class {owner}")
+        for name, value in vars(source).items():
+            digests[name] = self._digest(name, value, f"attribute {name!r} of {owner}")
+        return digests
+
+    def _digest(self, name: str, value: Any, what: str) -> bytes:
+        segment = 0
         try:
-            digests[name] = _digest(cloudpickle.dumps(value, protocol=5))
+            if self._table is None:
+                pickled = dumps(value)
+            else:
+                pickled, segment = self._table.dumps(name, value)
         except Exception as error:
-            raise _cannot_travel(f"attribute {name!r} of {_name(source)}", error) from error
-    return digests
+            raise _cannot_travel(what, error) from error
+        return hashlib.blake2b(pickled, digest_size=16, salt=segment.to_bytes(8, "little")).digest()
+
+    def _pickled(self, value: Any, source: BatchSource) -> bytes:
+        try:
+            if self._table is None:
+                return dumps(value)
+            return self._table.dumps_placed(value)
+        except Exception as error:
+            raise _cannot_travel(_name(source), error) from error
 
 
-def _pickled(value: Any, source: BatchSource) -> bytes:
-    try:
-        pickled: bytes = cloudpickle.dumps(value, protocol=5)
-    except Exception as error:
-        raise _cannot_travel(_name(source), error) from error
-    return pickled
+def pickled_surroundings() -> bytes:
+    """Return what is around the running code, for workers to enter: a list of context managers.
 
-
-def _digest(pickled: bytes) -> bytes:
-    return hashlib.blake2b(pickled, digest_size=16).digest()
+    Raises:
+        LoaderError: something in it cannot be pickled.
+    """
+    around = surroundings()
+    if not around:
+        return NO_SURROUNDINGS
+    with classes_by_value(*(content for carried in around for content in carried.contents)):
+        try:
+            return dumps(around)
+        except Exception as error:
+            raise LoaderError(
+                f"what is open around this loader cannot be sent to worker processes: {error}; iterate "
+                "outside of the CustomObjectScope, or use engine='threads'"
+            ) from error
 
 
 def _is_plain(source: BatchSource) -> bool:
@@ -101,7 +145,7 @@ def _is_plain(source: BatchSource) -> bool:
         return False
     if isinstance(reduced, str):
         return False
-    construct, arguments, state, *items = reduced
+    construct, arguments, state, *items = (*reduced, None)  # all but two may be left out
     return (
         construct is copyreg.__newobj__  # type: ignore[attr-defined]
         and arguments == (kind,)
@@ -122,9 +166,8 @@ def _name(source: BatchSource) -> str:
 
 
 @contextmanager
-def _classes_by_value(source: BatchSource) -> Iterator[None]:
+def classes_by_value(*owners: Any) -> Iterator[None]:
     """Let classes and functions travel whole where a clean interpreter could not import their module."""
-    owners = (*type(source).__mro__, *getattr(source, "__dict__", {}).values())
     names = {name for owner in owners if isinstance(name := getattr(owner, "__module__", None), str)}
     names -= cloudpickle.list_registry_pickle_by_value()
     modules = [sys.modules[name] for name in names if name in sys.modules and not _importable(name)]
@@ -135,6 +178,14 @@ def _classes_by_value(source: BatchSource) -> Iterator[None]:
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+def _travels_by_value(kind: type) -> bool:
+    """Whether a worker could not find the class by its name."""
+    found: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is not kind or kind.__module__ == "__main__" or not _importable(kind.__module__)
 
 
 def _importable(name: str) -> bool:

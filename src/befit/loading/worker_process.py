@@ -2,43 +2,80 @@
 
 from __future__ import annotations
 
+import fcntl
+import pickle
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from befit.loading.transport import Channel, Kind, Message, encode
-from befit.typing import LoadTask
+import numpy as np
+
+from befit.loading.batches import SlotViews
+from befit.loading.fork import ForkedProcess
+from befit.loading.memory import Descriptor, create
+from befit.loading.notes import NBYTES, Notes
+from befit.loading.randomness import seed_everything
+from befit.loading.state import NO_SURROUNDINGS
+from befit.loading.transport import Channel, Kind, Message
+from befit.typing import BatchSource, LoadTask
 
 _GRACE = 1.0  # seconds between the request to end and SIGKILL
+_SLOTS_TO_RETURN = 256  # in one message
 
 # A clean interpreter: no fork, which JAX, torch and every lock would suffer from, and no import of __main__,
 # which would ask for a main guard in every script.
 _START = (
-    "import sys; sys.path[:] = sys.argv[3:]; from befit.loading.worker import main; "
-    "main(int(sys.argv[1]), int(sys.argv[2]))"
+    "import sys; sys.path[:] = sys.argv[5:]; from befit.loading.worker import main; "
+    "main(*map(int, sys.argv[1:5]))"
 )
+
+
+class Process(Protocol):
+    """The part of ``subprocess.Popen`` that is needed."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit code, or ``None`` while the process runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, and return the exit code."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class Ends(NamedTuple):
+    """What joins the loader and a worker."""
+
+    ours: socket.socket
+    theirs: socket.socket
+    notes: Notes
+    notes_descriptor: Descriptor
+
+
+Start: TypeAlias = Callable[[Ends], Process]
+"""Starts a process that serves the loader."""
 
 
 class WorkerProcess:
     """Owns a process, the loader's end of its socket, and the list of tasks that it has not answered yet."""
 
-    def __init__(self, loader_pid: int) -> None:
-        ours, theirs = socket.socketpair()
+    def __init__(self, start: Start, *, copy: bool) -> None:
+        ours, theirs = map(_off_the_standard_streams, socket.socketpair())
         try:
             ours.setblocking(False)
+            descriptor = _off_the_standard_streams(create(NBYTES))
+            self.notes = Notes(descriptor)
             # A Ctrl-C before the worker ignores it would print a traceback, so it is born with the signal
             # blocked.
             previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
-                self._process = subprocess.Popen(
-                    [*_interpreter(), "-c", _START, str(theirs.fileno()), str(loader_pid), *_import_path()],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                )
+                self._process = start(Ends(ours, theirs, self.notes, descriptor))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, previous)
         except BaseException:
@@ -47,7 +84,11 @@ class WorkerProcess:
         finally:
             theirs.close()
         self.channel = Channel(ours)
-        self.held: OrderedDict[int, LoadTask] = OrderedDict()  # the first is the one in work
+        self.slots = SlotViews(copy=copy)
+        self.held: dict[int, LoadTask] = {}  # by ticket, in the order in which they were given
+        self.segments: set[int] = set()  # numbers of those that it has
+        self.surroundings = NO_SURROUNDINGS  # what it has entered
+        self._lost: list[int] = []
 
     @property
     def pid(self) -> int:
@@ -59,10 +100,31 @@ class WorkerProcess:
         """Whether the process is gone."""
         return self._process.poll() is not None
 
-    def give(self, task: LoadTask) -> None:
-        """Send a task, and hold it to be answered."""
-        self.held[task.ticket] = task
-        self.channel.post(Kind.TASK, task.ticket, encode(task))
+    def give(self, tasks: Iterable[LoadTask], through_socket: Container[int]) -> None:
+        """Send tasks, with the slots that are free again, and hold them to be answered."""
+        orders = []
+        for task in tasks:
+            self.held[task.ticket] = task
+            orders.append((task.ticket, task.batch_index, task.seed, task.ticket in through_socket))
+        released = self.slots.released
+        back = [released.popleft() for _ in range(min(len(released), _SLOTS_TO_RETURN))]
+        lost, self._lost = self._lost, []
+        self.channel.post(Kind.TASKS, 0, [pickle.dumps((orders, back, lost), 5)])
+
+    def abandon(self) -> None:
+        """Forget the tasks that it holds; it skips those that it has not begun."""
+        if self.held:
+            self.notes.skip_below = max(self.held) + 1
+            self.held.clear()
+
+    def take_in_work(self) -> LoadTask | None:
+        """Return the task that it was at when it died, and hold it no longer; ``None``: it was at none."""
+        ticket = self.notes.in_work
+        return None if ticket is None else self.held.pop(ticket, None)
+
+    def lose(self, slot: int) -> None:
+        """Note that a slot of the worker could not be mapped here."""
+        self._lost.append(slot)
 
     def received(self) -> list[Message]:
         """Return the messages that have arrived.
@@ -120,9 +182,54 @@ def end_all(workers: Iterable[WorkerProcess], *, grace: float = _GRACE) -> None:
         worker.end(deadline)
 
 
+def spawn(ends: Ends, loader_pid: int, spare_slots: int) -> Process:
+    """Start a clean interpreter that serves the loader."""
+    inherited = [ends.theirs.fileno(), ends.notes_descriptor.fileno()]
+    numbers = [str(number) for number in (*inherited, loader_pid, spare_slots)]
+    return subprocess.Popen(
+        [*_interpreter(), "-c", _START, *numbers, *_import_path()],
+        pass_fds=inherited,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def fork(
+    ends: Ends,
+    loader_pid: int,
+    spare_slots: int,
+    source: BatchSource,
+    siblings: Iterable[WorkerProcess],
+) -> Process:
+    """Fork a process that serves the loader, and has the source already."""
+
+    def work() -> None:
+        from befit.loading.worker import serve
+
+        ends.ours.close()  # with the loader's ends open here, no worker would notice that the loader is gone
+        for sibling in siblings:
+            sibling.channel.close()
+        seed_everything(np.random.SeedSequence())  # copies of one generator would give the same numbers
+        serve(ends.theirs, ends.notes, loader_pid, spare_slots, source)
+
+    return ForkedProcess(work)
+
+
+_Open = TypeVar("_Open", socket.socket, Descriptor)
+
+
+def _off_the_standard_streams(opened: _Open) -> _Open:
+    """Return ``opened`` under a number above 2: a daemon that has closed those would hand on a stream."""
+    if opened.fileno() > 2:
+        return opened
+    number = fcntl.fcntl(opened.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    kept: Any = socket.socket(fileno=number) if isinstance(opened, socket.socket) else Descriptor(number)
+    opened.close()
+    return kept  # type: ignore[no-any-return]
+
+
 def _interpreter() -> list[str]:
-    optimize = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
-    return [sys.executable, "-P", *optimize, *(f"-W{option}" for option in sys.warnoptions)]
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+    return [sys.executable, *flags, *(["-P"] if "-P" not in flags else [])]
 
 
 def _import_path() -> list[str]:

@@ -11,7 +11,7 @@ import threading
 from typing import Any, Protocol
 
 from befit._internal import adapters
-from befit.objects.late_imports import ImportWatch
+from befit._internal.late_imports import ImportWatch
 from befit.objects.layers import Layer
 
 __all__ = ["Bridge", "KerasBridge", "keras_bridge", "lock", "reach", "release"]

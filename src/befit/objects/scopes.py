@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
+from befit._internal.carried import carry
 from befit.errors import ArgumentError, SerializationError, UnsupportedObjectError
 from befit.objects import bridges
 from befit.objects.layers import Changes, Layer, close_layer, merged, open_layers, push
@@ -133,8 +134,20 @@ class _ScopeAgain(CustomObjectScope):
         super().__init__()
         self._remembered = changes
 
+    @property
+    def contents(self) -> Iterable[object]:
+        """The objects that have names in it."""
+        return self._remembered.changes.values()
+
     def _changes(self) -> Changes:
         return Changes(dict(self._remembered.changes), self._remembered.hides_below)
+
+
+@carry
+def _open_scopes() -> _ScopeAgain | None:
+    """Return the open scopes for the workers of a ``Loader``."""
+    layers = open_layers()
+    return _ScopeAgain(merged(layers)) if layers else None
 
 
 def in_scope(function: Callable[P, R]) -> Callable[P, R]:

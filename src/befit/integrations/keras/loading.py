@@ -152,10 +152,14 @@ class LoaderAdapter(DataAdapter):
         self._end_complete_epoch()
 
     def _length(self) -> int:
-        length = len(self._loader)
-        if not length:
+        if not len(self._loader):
             raise ArgumentError(f"{type(self._loader.sequence).__qualname__} has no batches: its len() is 0")
-        return length
+        rest = self._loader.remaining()
+        if not rest:  # the state that was loaded was saved with the last batch of an epoch
+            for _ in self._loader:
+                pass
+            rest = self._loader.remaining()
+        return rest
 
     def _stream(self) -> Iterator[Any]:
         while True:

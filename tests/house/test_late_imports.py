@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from befit.objects.late_imports import ImportWatch
+from befit._internal.late_imports import ImportWatch
 
 
 @pytest.fixture

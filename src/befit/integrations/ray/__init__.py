@@ -1,0 +1,1 @@
+"""befit's integration with Ray."""
