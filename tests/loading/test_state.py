@@ -119,6 +119,18 @@ def test_a_change_undoes_what_the_worker_made_of_the_state_before():
         work()
 
 
+def test_a_tensor_that_a_worker_has_written_to_is_restored_as_an_array_is():
+    import torch
+
+    known, source = KnownState(), Plain()
+    source.tensor = torch.zeros(3)
+    copy = copy_of(known, source)
+    copy.source.tensor += 1
+    source.epoch = 1
+    copy.take(known.changes(source)[0])
+    assert copy.source.tensor.tolist() == [0, 0, 0]
+
+
 def test_changes_of_many_epochs_do_not_add_up():
     """A worker keeps the last news of each attribute, and no more."""
     known, source = KnownState(), Plain()

@@ -128,7 +128,6 @@ class Workspace:
         pickle_place, pickle_size = places[-1]
         # Not the ctypes array itself, which would take the bytes one by one.
         memoryview(lease).cast("B")[pickle_place : pickle_place + pickle_size] = pickled.pickle
-        del lease
         copies.clear()
         pickled.arrays.clear()
         return Filled(*self._exclusive(slot, end), places, max(end, self._asked))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any, NamedTuple
 
-_PLAIN_DATA = {"builtins", "collections", "numpy"}  # modules of types whose whole content was sent
+_PLAIN_DATA = {"builtins", "collections", "numpy", "torch"}  # modules of types whose whole content was sent
 
 
 class Changes(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 # What NumPy has no dtype for travels as whole numbers of the same size.
-_SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32}  # the largest is a complex number of halves
 
 
 def reducers() -> dict[type, Callable[[Any], tuple[Any, ...]]]:
@@ -32,8 +32,6 @@ def _reduce(tensor: torch.Tensor) -> Any:
     try:
         return _tensor, (tensor.numpy(), None)
     except TypeError:
-        if tensor.element_size() not in _SAME_SIZE:
-            return tensor.__reduce_ex__(5)
         return _tensor, (tensor.view(_SAME_SIZE[tensor.element_size()]).numpy(), tensor.dtype)
 
 
