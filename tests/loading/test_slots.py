@@ -83,19 +83,23 @@ def test_what_empty_gave_is_not_copied(pool):
         assert back["again"].ctypes.data == back["x"].ctypes.data, "what is one memory stays one memory"
 
 
-def test_arrays_beside_what_empty_gave_are_copied(pool):
-    """Wherever they lie, below the slot or above it."""
-    others = [np.arange(10), *(np.frombuffer(mmap.mmap(-1, 10), np.uint8) for _ in range(20))]
-    for number, array in enumerate(others):
-        array[:] = number
+def test_arrays_beside_what_empty_gave_are_copied():
+    """Below the slot or above it: of two slots one is the lower, and each is filled beside the other."""
+    pools = [SlotPool(spare=3), SlotPool(spare=3)]
+    slots = [pool.take(BIG) for pool in pools]
+    for pool, slot, elsewhere in zip(pools, slots, reversed(slots), strict=True):
+        pool.put_back(slot)
+        other = np.ndarray(10, np.uint8, elsewhere.memory.lease())
+        other[:] = 1
 
-    def build():
-        x = empty(BIG, np.uint8)
-        x[:] = 99
-        assert len({array.ctypes.data < x.ctypes.data for array in others}) == 2
-        return [*others, x]
+        def build(other=other):
+            x = empty(BIG, np.uint8)
+            x[:] = 99
+            return [other, x, np.arange(3)]
 
-    assert [set(array.tolist()) for array in batch_in(fill(pool, build))] == [{n} for n in (*range(21), 99)]
+        filled = fill(pool, build)
+        assert filled.slot is slot
+        assert [set(array.tolist()) for array in batch_in(filled)] == [{1}, {99}, {0, 1, 2}]
 
 
 def test_a_part_of_what_empty_gave_is_copied_if_it_has_gaps(pool):
