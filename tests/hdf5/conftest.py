@@ -23,6 +23,7 @@ LAYOUTS = {
         "fletcher32": True,
     },
     "lzf": {"chunks": (4, 3, 2), "compression": "lzf"},
+    "by h5py": {"external": True},
     "resizable": {"chunks": (4, 3, 2), "maxshape": (None, 3, 2)},
 }
 DTYPES = ["u1", "i2", "f4", "f8", ">f4", ">i8", "f2", "c8", "?", "S3"]
@@ -39,7 +40,9 @@ def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("hdf5") / "layouts.h5"
     with h5py.File(path, "w") as file:
         for layout, options in LAYOUTS.items():
-            for dtype in DTYPES:
+            for number, dtype in enumerate(DTYPES):
+                if "external" in options:
+                    options = {"external": [(str(path.with_suffix(f".{number}")), 0, h5py.h5s.UNLIMITED)]}
                 file.create_dataset(f"{layout}/{dtype}", data=rows_of(dtype), **options)
     return path
 

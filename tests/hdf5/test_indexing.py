@@ -21,6 +21,7 @@ LAYOUTS = (
     "gzip",
     "gzip shuffle fletcher32",
     "lzf",
+    "by h5py",
     "resizable",
 )
 DTYPES = ("u1", "i2", "f4", "f8", ">f4", ">i8", "f2", "c8", "?", "S3")
@@ -87,7 +88,7 @@ def same(matrix, array, key):
     np.testing.assert_array_equal(result, expected)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), layout=st.sampled_from(LAYOUTS), dtype=st.sampled_from(DTYPES))
 def test_any_index_equals_numpy(layouts, data, layout, dtype):
     start = data.draw(st.integers(0, 23), label="start")
@@ -106,7 +107,7 @@ def test_any_index_equals_numpy(layouts, data, layout, dtype):
         same(matrix, array, data.draw(keys(len(array)), label="key"))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), layout=st.sampled_from(LAYOUTS))
 def test_any_index_equals_numpy_after_the_normalizer(layouts, data, layout):
     start = data.draw(st.integers(0, 23), label="start")
@@ -117,7 +118,7 @@ def test_any_index_equals_numpy_after_the_normalizer(layouts, data, layout):
         same(matrix, array, data.draw(keys(len(array)), label="key"))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_rows_outside_the_window_are_refused_as_numpy_refuses_them(layouts, data):
     with HDF5Matrix(layouts, "gzip/f4", 5, 15) as matrix, h5py.File(layouts) as file:

@@ -5,6 +5,8 @@
 ``KERAS_BACKEND``         the backend of Keras, read by Keras when it is imported
 ``BEFIT_OFFLINE``         ``1``: ``get_file`` takes what is in the cache and never goes online
 ``BEFIT_PROGRESS``        ``0``: no progress bars, ``1``: also where standard error is no terminal
+``BEFIT_MMAP``            ``0``: HDF5 files are never mapped into memory, ``1``: also those on a network
+``BEFIT_SCRATCH``         the folder for temporary files as large as a data set
 ``HTTP_PROXY`` …          ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``: how ``get_file`` goes online
 ``REQUESTS_CA_BUNDLE``    also ``CURL_CA_BUNDLE``: a file or folder of certificates that ``get_file`` trusts;
                           ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are read by OpenSSL itself
@@ -59,6 +61,23 @@ def keras_home() -> Path:
 def offline() -> bool:
     """Return whether going online is forbidden."""
     return _flag("BEFIT_OFFLINE") or False
+
+
+def map_files() -> bool | None:
+    """Return whether files may be mapped into memory; ``None``: where that is safe."""
+    return _flag("BEFIT_MMAP")
+
+
+def scratch_folder() -> str | None:
+    """Return the folder that is named for large temporary files.
+
+    Raises:
+        ArgumentError: there is no such folder.
+    """
+    folder = os.environ.get("BEFIT_SCRATCH")
+    if folder and not os.path.isdir(folder):
+        raise ArgumentError(f"environment variable BEFIT_SCRATCH names {folder!r}, which is no folder")
+    return folder or None
 
 
 def proxy_for(url: str) -> str | None:

@@ -1,9 +1,10 @@
 """Open HDF5 files: one handle for each file and process, closed when its last user lets go of it.
 
-Who owns what: a ``SharedFile`` owns its h5py handle, the matrices own the ``SharedFile``, and the table below
+Who owns what: an ``OpenFile`` owns its h5py handle, the matrices own the ``OpenFile``, and the table below
 only remembers it weakly. A forked child opens files of its own, because the table's keys hold the process id.
 There is no lock that a fork could leave taken: two threads that open a file at the same moment get a handle
-each, which HDF5 allows.
+each, which HDF5 allows. h5py lets no fork happen while a thread is inside HDF5. While a local file is open
+here, HDF5's lock keeps writers away from it.
 """
 
 from __future__ import annotations
@@ -12,24 +13,126 @@ import difflib
 import errno
 import os
 import weakref
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import h5py
 
-from befit.errors import DatasetError, DatasetNotFoundError
+from befit.errors import ArgumentError, DatasetError, DatasetNotFoundError, UnsupportedObjectError
+from befit.hdf5.mapped import Stamp, open_local, stamp_of
+from befit.hdf5.remote import is_url, local_path
+from befit.hdf5.storage import Storage
+from befit.hdf5.table import Table, read_table
 
 _SHOWN_NAMES = 12
 
-_FileKey = tuple[int, int, int]  # process, device, inode: what HDF5 itself takes for the same file
+_FileKey = tuple[Hashable, ...]  # process, then device and inode (what HDF5 itself asks) or the remote file
 
 
-class SharedFile:
+class FileState(Protocol):
+    """What a file was when it was opened; hashable, and pickled with a matrix."""
+
+    def is_of(self, other: Any) -> bool:
+        """Whether both are of the same state of the same file."""
+
+    def open(self) -> Storage:
+        """Open its bytes; an error if the file has changed."""
+
+
+@dataclass(frozen=True)
+class LocalState:
+    """A file of this machine, or one that it sees."""
+
+    path: str
+    stamp: Stamp
+
+    def is_of(self, other: Any) -> bool:
+        """Whether both are of the same state of the same file."""
+        return isinstance(other, LocalState) and self.stamp.is_of(other.stamp)
+
+    def open(self) -> Storage:
+        """Open its bytes."""
+        return open_local(self.path, self.stamp)
+
+
+@dataclass(frozen=True)
+class RemoteState:
+    """A file behind a URL."""
+
+    file: Any
+
+    def is_of(self, other: Any) -> bool:
+        """Whether both are of the same version that the server names."""
+        return isinstance(other, RemoteState) and bool(self.file == other.file)
+
+    def open(self) -> Storage:
+        """Reach its bytes."""
+        from befit.hdf5.remote import RemoteStorage
+
+        return RemoteStorage(self.file)
+
+
+class OpenFile:
     """An HDF5 file that is open for reading."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, source: Any, state: FileState, nbytes: int) -> None:
         self.path = path
-        self._file = _open(path)
-        self._finalizer = weakref.finalize(self, self._file.close)
+        self.process = os.getpid()
+        self.state = state
+        self._nbytes = nbytes
+        self._file = _open(path, source)
+        self._tables: dict[str, Table] = {}
+        self._storage: Storage | None = None
+        self.let_go = weakref.finalize(self, _close, self._file, None if source is path else source)
+
+    def table(self, name: str) -> Table:
+        """Return where the dataset called ``name`` lies in the file.
+
+        Raises:
+            DatasetNotFoundError: nothing has that name, or a group has it; names the datasets that exist.
+            DatasetError: the dataset has no rows, or HDF5 finds it damaged.
+        """
+        found = self._tables.get(name)
+        if found is None:
+            dataset = self.dataset(name)
+            try:
+                found = read_table(self.path, name, self._file, dataset, self._nbytes)
+            except (
+                OSError,
+                RuntimeError,
+                ValueError,
+                OverflowError,
+            ) as error:  # what h5py raises on damaged headers
+                raise DatasetError(f"dataset {name!r} in {self.path} is damaged: {error}") from error
+            # A file that is being written may have other chunks the next time.
+            if self._file.mode == "r":
+                self._tables[name] = found
+        return found
+
+    def storage(self) -> Storage:
+        """Return the bytes of the file, opened once."""
+        if self._storage is None:
+            self._storage = self.state.open()
+        return self._storage
+
+    def names(self, wanted: Callable[[Any], bool] = lambda dataset: True) -> list[str]:
+        """Return the names of the datasets of the file that are ``wanted``.
+
+        Raises:
+            DatasetError: the file is damaged.
+        """
+        names: list[str] = []
+
+        def collect(path: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset) and wanted(item):
+                names.append(path)
+
+        try:
+            self._file.visititems(collect)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise DatasetError(f"{self.path} is damaged: {error}") from error
+        return names
 
     def dataset(self, name: str) -> Any:
         """Return the ``h5py.Dataset`` called ``name``.
@@ -54,13 +157,7 @@ class SharedFile:
         return found
 
     def _not_found(self, name: str, complaint: str) -> str:
-        names: list[str] = []
-
-        def collect(path: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset):
-                names.append(path)
-
-        self._file.visititems(collect)
+        names = self.names()
         close = difflib.get_close_matches(name, names)
         names.sort(key=lambda path: (path not in close, path))
         more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
@@ -68,31 +165,77 @@ class SharedFile:
         return f"{complaint} {name!r} in {self.path}; datasets in this file: {listed}"
 
 
-_open_files: weakref.WeakValueDictionary[_FileKey, SharedFile] = weakref.WeakValueDictionary()
+_open_files: weakref.WeakValueDictionary[_FileKey, OpenFile] = weakref.WeakValueDictionary()
 
 
-def shared_file(path: str) -> SharedFile:
+def _after_fork() -> None:
+    """Let go, in a child, of the parent's handles: HDF5 would take up its state where the fork cut it."""
+    for reference in _open_files.valuerefs():
+        file = reference()
+        if file is not None:
+            file.let_go()
+    _open_files.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def full_path(datapath: str | os.PathLike[str]) -> str:
+    """Return a path that means the same file in every process, or the URL.
+
+    Raises:
+        UnsupportedObjectError: it is no path.
+    """
+    try:
+        path = os.fsdecode(datapath)
+    except TypeError:
+        raise UnsupportedObjectError(f"datapath is {datapath!r}; write the path of an HDF5 file") from None
+    return path if is_url(path) else os.path.abspath(local_path(path))  # a worker may be in another folder
+
+
+def open_file(path: str, storage_options: Mapping[str, Any] | None = None) -> OpenFile:
     """Return the open file at ``path``, opened now if nobody in this process has it.
 
     Raises:
         FileNotFoundError: there is no file.
         DatasetError: the file is not HDF5, is damaged, or another process is writing to it.
     """
+    if is_url(path):
+        from befit.hdf5.remote import RemoteFile
+
+        remote = RemoteFile(path, storage_options)
+        key: _FileKey = (os.getpid(), remote)
+        found = _open_files.get(key)
+        if found is None:
+            # Its name in errors has no passwords, as the URL may.
+            found = OpenFile(remote.shown, remote.open_for_h5py(), RemoteState(remote), remote.nbytes)
+            _open_files[key] = found
+        return found
+    if storage_options is not None:
+        raise ArgumentError(f"storage_options are for URLs, and {path} is a path; leave them out")
     try:
         status = os.stat(path)
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, "there is no HDF5 file", path) from None
+    stamp = stamp_of(status)
     key = (os.getpid(), status.st_dev, status.st_ino)
     found = _open_files.get(key)
-    if found is None:
-        found = SharedFile(path)
+    if found is None or not found.state.is_of(LocalState(path, stamp)):
+        found = OpenFile(path, path, LocalState(path, stamp), stamp.nbytes)
         _open_files[key] = found
     return found
 
 
-def _open(path: str) -> Any:
+def _close(file: Any, source: Any) -> None:
+    file.close()
+    if source is not None:
+        source.close()
+
+
+def _open(path: str, source: Any) -> Any:
     try:
-        return h5py.File(path, "r")
+        return h5py.File(source, "r")
     except PermissionError:
         raise
     except IsADirectoryError as error:
@@ -103,6 +246,6 @@ def _open(path: str) -> Any:
             "HDF5_USE_FILE_LOCKING=FALSE before starting Python if that process only reads"
         ) from error
     except OSError as error:
-        if not h5py.is_hdf5(path):
+        if source is path and not h5py.is_hdf5(path):
             raise DatasetError(f"{path} is no HDF5 file") from error
         raise DatasetError(f"{path} cannot be opened as an HDF5 file: {error}") from error

@@ -20,10 +20,14 @@ _SPAN = 8 << 20  # bytes; read at once and held beside the result
 
 
 class RowReader:
-    """Reads the rows of an ``h5py.Dataset`` in the byte order of this machine."""
+    """Reads the rows of an ``h5py.Dataset`` in the byte order of this machine.
 
-    def __init__(self, dataset: Any) -> None:
+    ``owner`` is what closes the file when nobody refers to it: no thread loses the file that it is reading.
+    """
+
+    def __init__(self, dataset: Any, owner: object = None) -> None:
         self._dataset = dataset
+        self._owner = owner
         dtype, axes = dataset.dtype.subdtype or (dataset.dtype, ())  # arrays as elements are axes to NumPy
         self.dtype: np.dtype[Any] = dtype if dtype.isnative else dtype.newbyteorder("=")
         self.shape: tuple[int, ...] = (*dataset.shape, *axes)

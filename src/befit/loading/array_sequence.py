@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from befit._internal.adapters import framework_of
+from befit._internal.arguments import as_count, as_seed
 from befit.errors import ArgumentError, UnsupportedObjectError
-from befit.loading.arguments import as_count, as_seed
 from befit.loading.randomness import entropy, permutation
 from befit.loading.sequence import Sequence
 from befit.typing import Array, Batch

@@ -15,8 +15,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+from befit._internal.arguments import as_count
 from befit.errors import LoaderError, UnsupportedObjectError
-from befit.loading.arguments import as_count
 from befit.loading.item_buffer import END, ItemBuffer, fill, read_item
 from befit.loading.loader import Loader
 from befit.typing import Batch, BatchSource

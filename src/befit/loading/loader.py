@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self, TypeAlias
 
 from befit._internal.adapters import integration
+from befit._internal.arguments import as_count, as_seed
+from befit._internal.keras_input import KerasInput
 from befit._internal.optional import require
 from befit.errors import ArgumentError, UnsupportedObjectError
-from befit.loading.arguments import as_count, as_seed
 from befit.loading.epoch import Epoch
 from befit.loading.inline import InlineEngine
-from befit.loading.keras_input import KerasInput
 from befit.loading.meter import Meter
 from befit.loading.progress import load_progress, progress_of
 from befit.loading.randomness import entropy

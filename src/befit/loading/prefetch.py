@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, NamedTuple, Protocol
 
 from befit._internal.adapters import framework_of, integration
+from befit._internal.arguments import as_count
 from befit._internal.optional import require
 from befit.errors import ArgumentError, UnsupportedObjectError
-from befit.loading.arguments import as_count
 from befit.typing import Batch
 
 _PROCESSES = ("processes", "ray")  # engines

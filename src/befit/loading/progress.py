@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from befit._internal.arguments import as_count, as_seed
 from befit.errors import ArgumentError
-from befit.loading.arguments import as_count, as_seed
 from befit.loading.scheduler import Scheduler
 
 _VERSION = 1

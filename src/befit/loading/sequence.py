@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from befit.loading.keras_input import KerasInput
+from befit._internal.keras_input import KerasInput
 from befit.typing import Batch
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from befit._internal.arguments import as_count
 from befit.errors import ArgumentError
-from befit.loading.arguments import as_count
 from befit.loading.ranks import detect_shard
 
 Remainder: TypeAlias = Literal["pad", "drop"]

@@ -1,13 +1,18 @@
-"""How ``model.fit(source)`` works without a Keras class among the ancestors of ``source``.
+"""How Keras' models take a ``Sequence``, a ``Loader`` or an ``HDF5Matrix`` that inherit no class of Keras.
 
-Keras accepts an object as data if it is one of its ``DataAdapter``s, and asks the object itself for batches.
-A ``Sequence`` must not be one: Keras may not even be installed, and Keras calls a method ``on_epoch_end`` on
-its adapters that is not the documented one. So the two questions that Keras asks first are answered here:
+``KerasInput``. Keras accepts an object as data if it is one of its ``DataAdapter``s, and asks the object
+itself for batches. A ``Sequence`` must not be one: Keras may not even be installed, and Keras calls a method
+``on_epoch_end`` on its adapters that is not the documented one. So the two questions that Keras asks first
+are answered here:
 
 1. ``isinstance(source, DataAdapter)`` reads ``source.__class__``. Keras' trainers, and nobody else, read
    ``DataAdapter`` there.
 2. ``source.num_batches`` is read next, by Keras' iterator over epochs, which has just kept ``source`` as its
    ``data_adapter``. ``befit.integrations.keras.loading`` puts a real adapter in that place.
+
+``KerasArray``. Keras accepts anything with ``__array__`` among its arrays, and loads it whole, once or more
+an epoch. Before it does, its ``ArrayDataAdapter`` reads ``__class__`` to learn what kind of array it is.
+``befit.integrations.keras.hdf5`` then lets that adapter read batches.
 
 Nothing of Keras is replaced or patched, and Keras is not imported: who asks is seen from the calling frame.
 """
@@ -72,3 +77,38 @@ class KerasInput:
 
     def _meet_torch(self) -> None:
         """Torch is there and asks for datasets; a ``Loader`` is one, a ``Sequence`` is indexed."""
+
+
+class _AsType:
+    """The method that Keras calls on arrays of other floats than its own; nobody else sees it.
+
+    It does so before it splits them; their batches are cast when they are read.
+    """
+
+    def __get__(self, array: Any, owner: type) -> Any:
+        if array is None:
+            return self
+        if _is_keras(sys._getframe(1)):
+            return lambda dtype: array
+        raise AttributeError(f"{owner.__name__!r} object has no attribute 'astype'")
+
+
+class KerasArray:
+    """A base of what Keras 3 takes wherever it takes arrays, and reads a batch at a time.
+
+    A subclass has ``shape``, ``dtype``, ``__array__``, and ``__getitem__`` for slices and arrays of rows.
+    """
+
+    astype = _AsType()
+
+    @property  # type: ignore[misc]  # nothing assigns to __class__
+    def __class__(self) -> Any:
+        caller = sys._getframe(1)
+        if _is_keras(caller):
+            return integration("keras", "hdf5").introduce(self, caller)
+        return type(self)
+
+    def _is_split_by_keras(self) -> bool:
+        """Return whether ``__getitem__``, which calls this, is to give a part that is not read yet."""
+        caller = sys._getframe(2)
+        return _is_keras(caller) and bool(integration("keras", "hdf5").splits(caller))
