@@ -14,8 +14,7 @@ from benchmarks.hdf5_opening import opening
 from benchmarks.hdf5_order import order
 from benchmarks.hdf5_random import cached, raw
 from benchmarks.hdf5_sequential import sequential
-from benchmarks.interleave import keep
-from benchmarks.loading_measure import Verdict
+from benchmarks.loading_measure import Verdict, measure
 
 
 def keras() -> list[Verdict]:
@@ -37,17 +36,7 @@ PARTS: dict[str, Callable[[], list[Verdict]]] = {
 
 
 def main(parts: list[str] | None = None) -> int:
-    unknown = sorted(set(parts or ()) - set(PARTS))
-    if unknown:
-        print(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}", file=sys.stderr)
-        return 2
-    verdicts: list[Verdict] = []
-    for name in parts or PARTS:
-        verdicts += PARTS[name]()
-    rows = [(*verdict[:-1], "yes" if verdict.reached else "no") for verdict in verdicts]
-    if rows:
-        keep("hdf5", ("work", "befit", "best peer or limit", "ratio", "target", "reached"), rows)
-    return 0
+    return measure("hdf5", PARTS, parts, peer="best peer or limit")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks.interleave import keep
 from benchmarks.loading_gpu import gpu
-from benchmarks.loading_measure import Verdict
+from benchmarks.loading_measure import Verdict, measure
 from benchmarks.loading_memory import memory
 from benchmarks.loading_rate import busy, fresh, large, nested, small
 from benchmarks.loading_start import start, turnover
@@ -30,17 +29,7 @@ PARTS: dict[str, Callable[[], list[Verdict]]] = {
 
 
 def main(parts: list[str] | None = None) -> int:
-    unknown = sorted(set(parts or ()) - set(PARTS))
-    if unknown:
-        print(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}", file=sys.stderr)
-        return 2
-    verdicts: list[Verdict] = []
-    for name in parts or PARTS:
-        verdicts += PARTS[name]()
-    rows = [(*verdict[:-1], "yes" if verdict.reached else "no") for verdict in verdicts]
-    if rows:
-        keep("loading", ("work", "befit", "best peer", "ratio", "target", "reached"), rows)
-    return 0
+    return measure("loading", PARTS, parts, peer="best peer")
 
 
 if __name__ == "__main__":

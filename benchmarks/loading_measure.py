@@ -6,11 +6,13 @@ import contextlib
 import os
 import resource
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.interleave import keep
 from benchmarks.loading_peers import Peer
 
 PROC = Path("/proc")
@@ -25,6 +27,21 @@ class Verdict(NamedTuple):
     ratio: str
     target: str
     reached: bool
+
+
+def measure(
+    title: str, parts: Mapping[str, Callable[[], list[Verdict]]], wanted: list[str] | None, *, peer: str
+) -> int:
+    """Run the parts of a benchmark that are wanted, or all; keep their verdicts; return an exit code."""
+    unknown = sorted(set(wanted or ()) - set(parts))
+    if unknown:
+        print(f"no part {', '.join(unknown)}; there are: {', '.join(parts)}", file=sys.stderr)
+        return 2
+    verdicts = [verdict for name in wanted or parts for verdict in parts[name]()]
+    rows = [(*verdict[:-1], "yes" if verdict.reached else "no") for verdict in verdicts]
+    if rows:
+        keep(title, ("work", "befit", peer, "ratio", "target", "reached"), rows)
+    return 0
 
 
 class Cost(NamedTuple):

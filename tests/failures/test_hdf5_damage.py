@@ -218,5 +218,20 @@ def test_an_index_that_names_a_chunk_twice_or_one_outside(tmp_path, offset):
         np.testing.assert_array_equal(x[::-1], rows[::-1])
 
 
+def test_a_chunk_without_an_address(tmp_path):
+    """h5py gives no offset for it, which is no whole number."""
+    from befit import HDF5Matrix
+    from befit.errors import DatasetError
+
+    write(tmp_path / "a.h5", LAYOUTS["chunked"])
+    with h5py.File(tmp_path / "a.h5") as file:
+        address = np.array(file["x"].id.get_chunk_info(2).byte_offset, "<u8").tobytes()
+    data = (tmp_path / "a.h5").read_bytes()
+    assert data.count(address) == 1
+    (tmp_path / "a.h5").write_bytes(data.replace(address, b"\xff" * 8))
+    with pytest.raises(DatasetError, match=r"dataset 'x' in .* is damaged"):
+        HDF5Matrix(tmp_path / "a.h5", "x")
+
+
 if __name__ == "__main__":
     print(json.dumps(compare(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

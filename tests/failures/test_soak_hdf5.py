@@ -23,7 +23,7 @@ DATASETS = 3_000
 KILLS = 100
 
 
-def tests_of(name: str) -> ModuleType:
+def module_of(name: str) -> ModuleType:
     """Return a module of shorter tests."""
     place = Path(__file__).parents[1] / name
     spec = importlib.util.spec_from_file_location(place.stem, place)
@@ -34,9 +34,9 @@ def tests_of(name: str) -> ModuleType:
     return module
 
 
-DAMAGE = tests_of("failures/test_hdf5_damage.py")
-EQUALITY = tests_of("hdf5/test_equality.py")
-PROCESSES = tests_of("failures/test_hdf5_processes.py")
+DAMAGE = module_of("failures/test_hdf5_damage.py")
+EQUALITY = module_of("hdf5/test_equality.py")
+PROCESSES = module_of("failures/test_hdf5_processes.py")
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

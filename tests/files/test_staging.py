@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from befit.files import staging
-from befit.files.staging import is_temporary_name, part_file, staging_folder, sweep
+from befit._internal import staging
+from befit._internal.staging import is_temporary_name, part_file, staging_folder, sweep
 
 
 def test_a_part_file_is_a_neighbour_and_goes_away(tmp_path):

@@ -321,19 +321,19 @@ def test_what_is_not_installed_is_done_without(monkeypatch):
     assert pipeline.description == "shuffle by NumPy, deflate by zlib"
     assert decoded(pipeline, chunk.stored, chunk) == chunk.values
     blosc2 = [Filter(NUMBERS["blosc2"], (1, 0, 4, 400))]
-    assert unsupported(blosc2, 4) == "filter blosc2 needs the package hdf5plugin"
+    assert unsupported(blosc2) == "filter blosc2 needs the package hdf5plugin"
     with pytest.raises(DatasetError, match="needs the package hdf5plugin"):
         Pipeline(blosc2, 400)
 
 
 def test_why_filters_are_not_supported():
     shuffle, fletcher32_, deflate, lzf = Filter(2, (4,)), Filter(3), Filter(1, (4,)), Filter(NUMBERS["lzf"])
-    assert unsupported([], 4) == unsupported([shuffle, deflate, fletcher32_], 4) == ""
-    assert unsupported([Filter(NUMBERS["scaleoffset"])], 4) == "filter scaleoffset is decoded by HDF5 only"
-    assert unsupported([Filter(12345)], 4) == "filter 12345 is decoded by HDF5 only"
-    assert unsupported([deflate, lzf], 4) == "filters deflate and lzf follow each other"
+    assert unsupported([]) == unsupported([shuffle, deflate, fletcher32_]) == ""
+    assert unsupported([Filter(NUMBERS["scaleoffset"])]) == "filter scaleoffset is decoded by HDF5 only"
+    assert unsupported([Filter(12345)]) == "filter 12345 is decoded by HDF5 only"
+    assert unsupported([deflate, lzf]) == "filters deflate and lzf follow each other"
     for options in [(), (0,)]:
-        assert unsupported([Filter(2, options)], 4) == "filter shuffle has no size of items"
+        assert unsupported([Filter(2, options)]) == "filter shuffle has no size of items"
 
 
 def test_pipelines_are_pickled():

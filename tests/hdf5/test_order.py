@@ -74,10 +74,10 @@ def test_every_row_once(
     for index in turns:
         batch = epochs[1][int(index)]
         assert batch.rows.tolist() == first[index].tolist()
-        assert set((batch.rows // block_rows).tolist()) <= set(batch.current.tolist())
+        assert set((batch.rows // block_rows).tolist()) <= set(batch.window.current.tolist())
     # A block belongs to neighbouring batches only: it is in one window.
     for block in range(start // block_rows, (start + rows) // block_rows + 1):
-        users = [index for index in range(len(first)) if block in epochs[0][index].current]
+        users = [index for index in range(len(first)) if block in epochs[0][index].window.current]
         assert (
             users == list(range(users[0], users[-1] + 1))
             if users
@@ -91,9 +91,9 @@ def test_windows_hold_as_many_rows_as_wanted(monkeypatch):
     epoch = EpochOrder(0, 1000, 50, "chunks", 3, 0, block_rows=10, row_bytes=8, window_rows=100)
     for index in range(len(epoch)):
         batch = epoch[index]
-        assert len(batch.current) == 10
-        assert len(batch.coming) == (10 if index < 18 else 0)
-    spread = [np.ptp(epoch[index].current) for index in range(len(epoch))]
+        assert len(batch.window.current) == 10
+        assert len(batch.window.coming) == (10 if index < 18 else 0)
+    spread = [np.ptp(epoch[index].window.current) for index in range(len(epoch))]
     assert np.mean(spread) > 50
 
 
@@ -102,7 +102,7 @@ def test_small_chunks_are_taken_together():
     epoch = EpochOrder(0, 100_000, 100, "chunks", 0, 0, block_rows=1, row_bytes=1024, window_rows=640)
     rows = np.sort(np.concatenate([epoch[index].rows for index in range(6)]))
     assert len(np.unique(rows // 64)) == 10
-    assert len(epoch[0].current) == 640
+    assert len(epoch[0].window.current) == 640
 
 
 def test_an_order_of_other_rows_each_epoch_and_seed():
@@ -201,7 +201,7 @@ def test_chunks_are_decoded_before_they_are_asked_for(make, monkeypatch):
         epoch = x.epoch_order(20, "chunks", 1, 0, 80)
         for index in range(len(batches)):
             batches[index]
-            counting.wait_for(epoch[index].coming)
+            counting.wait_for(epoch[index].window.coming)
             unknown = set(range(40)) - set(counting.counts)
             assert len(unknown) == 40 - 8 * min(5, index // 4 + 2)  # and no more than that
 
@@ -210,7 +210,7 @@ def test_a_chunk_that_cannot_be_decoded_ahead_is_an_error_in_its_turn(make, monk
     """Not before, and not instead of the rows of this window."""
     with make(400) as x:
         epoch = x.epoch_order(20, "chunks", 1, 0, 80)
-        bad, tried = int(epoch[0].coming[0]), threading.Event()
+        bad, tried = int(epoch[0].window.coming[0]), threading.Event()
         decode = BlockDecoder.decode
 
         def damaged(decoder, blocks, *where):

@@ -189,11 +189,12 @@ def test_memory_stays_bounded(shuffle: bool, tmp_path: Path, monkeypatch: pytest
     ("options", "words"),
     [
         ({"compression": "zip"}, "compression is 'zip'; write None or one of 'auto', 'gzip'"),
-        ({"chunk_rows": 0}, "chunk_rows=0"),
-        ({"chunk_rows": "many"}, "chunk_rows='many'"),
-        ({"image_size": (0, 3)}, r"image_size=\(0, 3\)"),
-        ({"image_size": 224}, "image_size=224"),
+        ({"chunk_rows": 0}, "chunk_rows is 0; write"),
+        ({"chunk_rows": "many"}, "chunk_rows is 'many'; write"),
+        ({"image_size": (0, 3)}, "the height in image_size is 0; write"),
+        ({"image_size": 224}, r"image_size is 224; write \(height, width\)"),
         ({"dtype": "int32"}, "dtype is int32; write a floating-point type"),
+        ({"seed": "x", "shuffle_rows": True}, "seed is 'x'; write"),
     ],
 )
 def test_arguments_that_cannot_work(options: dict[str, Any], words: str, tmp_path: Path) -> None:

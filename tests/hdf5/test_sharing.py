@@ -137,6 +137,16 @@ def test_a_pickled_matrix_notices_another_file_of_the_same_size_and_time(path, t
         copied.read(range(3))
 
 
+def test_a_file_that_changes_while_it_is_open_is_not_opened_again(path):
+    """HDF5 would answer from what it remembers of the older one."""
+    x = HDF5Matrix(path, "x")
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(DatasetError, match="has changed while it was open; close the matrices of it"):
+        HDF5Matrix(path, "x")
+    x.close()
+    assert HDF5Matrix(path, "x")[7].tolist() == [14, 15]
+
+
 @pytest.mark.parametrize("name", ["x", "text"])
 def test_whoever_reads_in_the_middle_of_close_is_too_late(path, name):
     x = HDF5Matrix(path, name)

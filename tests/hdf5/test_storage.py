@@ -55,7 +55,6 @@ def test_rows_are_the_bytes_at_any_addresses(storage, data, nbytes):
 def test_spans_are_the_bytes_of_any_spans(storage, spans):
     addresses = [place for place, _ in spans]
     sizes = [min(size, SIZE - place) for place, size in spans]
-    storage.announce(addresses, sizes)  # changes nothing
     found = storage.spans(addresses, sizes)
     assert [span.tobytes() for span in found] == [
         CONTENT[place : place + size].tobytes() for place, size in zip(addresses, sizes, strict=True)
@@ -64,7 +63,7 @@ def test_spans_are_the_bytes_of_any_spans(storage, spans):
 
 def test_what_is_mapped_cannot_be_written_to(content):
     storage = MappedStorage(str(content), stamp_of(content.stat()))
-    for array in (storage.array(3, (4, 2), np.dtype("u1")), storage.spans([0], [10])[0]):
+    for array in (storage.records(3, 4, 2, 4), storage.spans([0], [10])[0]):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
 
@@ -148,7 +147,7 @@ def test_slow_gathers_are_announced_until_they_are_quick(content, monkeypatch):
     storage = MappedStorage(str(content), stamp_of(content.stat()))
     announced, times, from_disk = [], [], True
     monkeypatch.setattr(storage, "_read_from_disk", lambda: from_disk)
-    monkeypatch.setattr(storage, "announce", lambda places, sizes: announced.append((list(places), sizes)))
+    monkeypatch.setattr(storage, "_announce", lambda *spans: announced.append(spans))
     monkeypatch.setattr(mapped.time, "perf_counter", lambda: times.pop(0))
 
     def gather(seconds):

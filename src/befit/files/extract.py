@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from befit._internal.staging import is_temporary_name
 from befit.errors import ArchiveError, UnsafeArchiveError
 from befit.files import tree
 from befit.files.archive import Format, read_members
@@ -13,7 +14,6 @@ from befit.files.limits import Budget, Limits
 from befit.files.marker import is_marker_name
 from befit.files.member import Member
 from befit.files.names import Catalogue, Kind, Parts, member_parts
-from befit.files.staging import is_temporary_name
 
 
 @dataclass(frozen=True)

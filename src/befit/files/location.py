@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from befit._internal import settings
+from befit._internal.staging import part_file
 from befit.errors import ArgumentError, DownloadError
-from befit.files.staging import part_file
 from befit.files.url import split_url
 
 _ARCHIVE_SUFFIX = re.compile(r"\.(tar(\.(gz|bz2?|xz))?|tgz|tbz2?|txz|zip)$", re.IGNORECASE)

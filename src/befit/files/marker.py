@@ -12,9 +12,9 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from befit._internal.staging import part_file
 from befit.files.digest import FileDigests
 from befit.files.names import Kind, Parts
-from befit.files.staging import part_file
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from befit._internal.staging import part_file, staging_folder, sweep
 from befit.errors import ArchiveError, DigestError, DownloadError, OfflineError, UnsafeArchiveError
 from befit.files.archive import Format, looks_like_html
 from befit.files.digest import Digest, FileDigests
@@ -18,7 +19,6 @@ from befit.files.lock import exclusive
 from befit.files.marker import Marker, Record, read_marker, write_marker
 from befit.files.names import Parts
 from befit.files.place import decide, move
-from befit.files.staging import part_file, staging_folder, sweep
 from befit.files.transfer import TransferOptions, transfer
 from befit.files.url import split_url, without_credentials
 

@@ -21,7 +21,7 @@ _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
 _CHECKSUM_BYTES = 4
 
 
-def unsupported(filters: Sequence[Filter], dtype_itemsize: int) -> str:
+def unsupported(filters: Sequence[Filter]) -> str:
     """Return why these filters cannot be undone here, in a few words; ``""``: they can."""
     compressors = [f for f in filters if f.number not in (_SHUFFLE, _FLETCHER32)]
     for filter_ in compressors:
@@ -65,7 +65,7 @@ class Pipeline:
     """
 
     def __init__(self, filters: Sequence[Filter], chunk_bytes: int) -> None:
-        reason = unsupported(filters, 1)
+        reason = unsupported(filters)
         if reason:
             raise DatasetError(reason)
         self._filters = tuple(filters)

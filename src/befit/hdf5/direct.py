@@ -27,18 +27,15 @@ class DirectReader:
         self._is_chunked = layout.storage == "chunked"
         self._starts = table.addresses[:, 0] if self._is_chunked else np.array([table.base])
         self._block_rows = table.block_rows if self._is_chunked else layout.shape[0]
-        self._records: Array | None = None
         self._row_places: Array | None = None
         if self._is_chunked and layout.shape[0] <= _LISTED_ROWS:
             self._row_places = self._computed_places(np.arange(layout.shape[0]))
         self._row_shape, self._file_dtype = layout.shape[1:], layout.dtype
-        if isinstance(storage, MappedStorage):
-            record = np.dtype((np.void, self.row_bytes))
-            self._records = (
-                storage.records(self.row_bytes)
-                if self._is_chunked
-                else storage.array(table.base, layout.shape[:1], record)
-            )
+        # A contiguous dataset in a map: its rows are records one after the other, which NumPy takes faster.
+        self._records: Array | None = None
+        if isinstance(storage, MappedStorage) and not self._is_chunked:
+            size = self.row_bytes
+            self._records = storage.records(table.base, size, layout.shape[0], size)
 
     def read(self, rows: range | Array) -> Array:
         """Return ``rows``, numbers in ``[0, rows of the dataset)`` in any order."""
@@ -69,9 +66,6 @@ class DirectReader:
     def _gather(self, rows: Array) -> Array:
         if self._records is not None:
             assert isinstance(self._storage, MappedStorage)
-            self._storage.check()
-            if self._is_chunked:
-                return self._storage.gather(self._records, self._places(rows), 0, 1)
             return self._storage.gather(self._records, rows, self._table.base, self.row_bytes)
         return self._storage.rows(self._places(rows), self.row_bytes)
 

@@ -21,11 +21,14 @@ import h5py
 
 from befit.errors import ArgumentError, DatasetError, DatasetNotFoundError, UnsupportedObjectError
 from befit.hdf5.mapped import Stamp, open_local, stamp_of
-from befit.hdf5.remote import is_url, local_path
+from befit.hdf5.remote import RemoteFile, RemoteStorage, is_url, local_path
 from befit.hdf5.storage import Storage
 from befit.hdf5.table import Table, read_table
 
 _SHOWN_NAMES = 12
+
+# What h5py raises on damaged headers, and what impossible addresses and types do.
+_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
 
 _FileKey = tuple[Hashable, ...]  # process, then device and inode (what HDF5 itself asks) or the remote file
 
@@ -60,16 +63,14 @@ class LocalState:
 class RemoteState:
     """A file behind a URL."""
 
-    file: Any
+    file: RemoteFile
 
     def is_of(self, other: Any) -> bool:
         """Whether both are of the same version that the server names."""
-        return isinstance(other, RemoteState) and bool(self.file == other.file)
+        return bool(self == other)
 
     def open(self) -> Storage:
         """Reach its bytes."""
-        from befit.hdf5.remote import RemoteStorage
-
         return RemoteStorage(self.file)
 
 
@@ -86,6 +87,11 @@ class OpenFile:
         self._storage: Storage | None = None
         self.let_go = weakref.finalize(self, _close, self._file, None if source is path else source)
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nobody in this process has it open for writing."""
+        return bool(self._file.mode == "r")
+
     def table(self, name: str) -> Table:
         """Return where the dataset called ``name`` lies in the file.
 
@@ -98,15 +104,10 @@ class OpenFile:
             dataset = self.dataset(name)
             try:
                 found = read_table(self.path, name, self._file, dataset, self._nbytes)
-            except (
-                OSError,
-                RuntimeError,
-                ValueError,
-                OverflowError,
-            ) as error:  # what h5py raises on damaged headers
+            except _DAMAGE as error:
                 raise DatasetError(f"dataset {name!r} in {self.path} is damaged: {error}") from error
             # A file that is being written may have other chunks the next time.
-            if self._file.mode == "r":
+            if self.is_read_only:
                 self._tables[name] = found
         return found
 
@@ -130,7 +131,7 @@ class OpenFile:
 
         try:
             self._file.visititems(collect)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except _DAMAGE as error:
             raise DatasetError(f"{self.path} is damaged: {error}") from error
         return names
 
@@ -202,8 +203,6 @@ def open_file(path: str, storage_options: Mapping[str, Any] | None = None) -> Op
         DatasetError: the file is not HDF5, is damaged, or another process is writing to it.
     """
     if is_url(path):
-        from befit.hdf5.remote import RemoteFile
-
         remote = RemoteFile(path, storage_options)
         key: _FileKey = (os.getpid(), remote)
         found = _open_files.get(key)
@@ -218,12 +217,18 @@ def open_file(path: str, storage_options: Mapping[str, Any] | None = None) -> Op
         status = os.stat(path)
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, "there is no HDF5 file", path) from None
-    stamp = stamp_of(status)
+    state = LocalState(path, stamp_of(status))
     key = (os.getpid(), status.st_dev, status.st_ino)
     found = _open_files.get(key)
-    if found is None or not found.state.is_of(LocalState(path, stamp)):
-        found = OpenFile(path, path, LocalState(path, stamp), stamp.nbytes)
-        _open_files[key] = found
+    if found is not None and not found.state.is_of(state):
+        if found.is_read_only:
+            # HDF5 has one memory of an open file, which is that of its older state.
+            raise DatasetError(
+                f"{path} has changed while it was open; close the matrices of it, and try again"
+            )
+        found = None  # this process is writing it
+    if found is None:
+        found = _open_files[key] = OpenFile(path, path, state, status.st_size)
     return found
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,26 +100,32 @@ class MappedStorage(_LocalFile):
         self._map = mmap.mmap(self._descriptor, stamp.nbytes, access=mmap.ACCESS_READ)
         self._bytes: Array = np.frombuffer(self._map, np.uint8)
         self._address = int(self._bytes.ctypes.data)
+        self._records: dict[int, Array] = {}  # of each length that was asked for, at every byte
         self._cold = 0  # how many gathers are still to be announced
         self._faults = 0
         self._read_from_disk()
 
     def rows(self, addresses: Array, nbytes: int) -> Array:
         """Return ``nbytes`` bytes from each address: one vectorised gather of unaligned records."""
-        self.check()
-        return self.gather(self.records(nbytes), addresses, 0, 1).view(np.uint8).reshape(-1, nbytes)
+        records = self._records.get(nbytes)
+        if records is None:  # making it takes as long as gathering ten rows
+            records = self._records[nbytes] = self.records(0, 1, self.nbytes - nbytes + 1, nbytes)
+        return self.gather(records, addresses, 0, 1)
 
-    def records(self, nbytes: int) -> Array:
-        """Return the file as records of ``nbytes`` that begin at every byte."""
-        count = self.nbytes - nbytes + 1
-        return np.ndarray((count,), np.dtype((np.void, nbytes)), self._bytes, 0, (1,))
+    def records(self, start: int, step: int, count: int, nbytes: int) -> Array:
+        """Return ``count`` records of ``nbytes`` in the map, one every ``step`` bytes from ``start`` on."""
+        return np.ndarray((count,), np.dtype((np.void, nbytes)), self._bytes, start, (step,))
 
     def gather(self, records: Array, indices: Array, start: int, step: int) -> Array:
-        """Return ``records[indices]``, read from ``start + step * indices``, as suits the page cache."""
+        """Return the bytes of ``records[indices]``, which lie at ``start + step * indices``.
+
+        They are read in the way that suits the page cache.
+        """
+        self.check()
         started = time.perf_counter()
         nbytes = records.dtype.itemsize
         if self._cold:
-            self.announce((indices * step + start).tolist(), [nbytes] * len(indices))
+            self._announce((indices * step + start).tolist(), [nbytes] * len(indices))
         # Contiguous records are taken without the GIL, and faster.
         result = records.take(indices) if records.flags.c_contiguous else records[indices]
         took = time.perf_counter() - started
@@ -128,7 +134,7 @@ class MappedStorage(_LocalFile):
             self._cold -= 1
         if took > _GRACE + expected and self._read_from_disk():
             self._cold = _WARM_AGAIN
-        return result
+        return np.ndarray((len(indices), nbytes), np.uint8, result)
 
     def _read_from_disk(self) -> bool:
         """Whether a page had to be read since this was asked last, and not only the processor was busy."""
@@ -139,9 +145,7 @@ class MappedStorage(_LocalFile):
 
     def spans(self, addresses: Sequence[int], sizes: Sequence[int]) -> Sequence[Array]:
         """Return views of the map."""
-        self.check()
-        if self._cold:
-            self.announce(addresses, sizes)
+        self.locate(addresses, sizes)
         data = self._bytes
         return [data[address : address + size] for address, size in zip(addresses, sizes, strict=True)]
 
@@ -149,18 +153,14 @@ class MappedStorage(_LocalFile):
         """Return where in memory the map begins, for bytes that are about to be read there."""
         self.check()
         if self._cold:
-            self.announce(addresses, sizes)
+            self._announce(addresses, sizes)
         return self._address
 
-    def announce(self, addresses: Sequence[int], sizes: Sequence[int]) -> None:
+    def _announce(self, addresses: Sequence[int], sizes: Sequence[int]) -> None:
         """Have the system read these bytes ahead."""
         if hasattr(os, "posix_fadvise"):
             for address, size in zip(addresses, sizes, strict=True):
                 os.posix_fadvise(self._descriptor, address, size, os.POSIX_FADV_WILLNEED)
-
-    def array(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Return a read-only array in the map."""
-        return np.ndarray(shape, dtype, self._bytes, address)
 
 
 class PreadStorage(_LocalFile):
@@ -191,9 +191,6 @@ class PreadStorage(_LocalFile):
 
         run_parts(read, len(results), min(_READERS, len(results)))
         return results
-
-    def announce(self, addresses: Sequence[int], sizes: Sequence[int]) -> None:
-        """Do nothing: what is read ahead over a network may be read twice."""
 
     def _read(self, out: Array, address: int) -> None:
         missing = memoryview(out.data)

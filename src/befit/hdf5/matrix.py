@@ -256,10 +256,7 @@ class HDF5Matrix(KerasArray):
 
     def read_rows(self, batch: Rows) -> Any:
         """Return the rows of a batch of ``epoch_order``, after the normalizer."""
-        if batch.current is None or batch.coming is None:
-            return self._normalized(self._source.read(batch.rows))
-        rows = np.asarray(batch.rows)
-        return self._normalized(self._source.read_in_window(rows, batch.current, batch.coming, batch.room))
+        return self._normalized(self._source.read(batch.rows, batch.window))
 
     def close(self) -> None:
         """Let go of the file; it is closed when no other matrix of this process uses it."""

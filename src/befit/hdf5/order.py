@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.random  # NumPy imports it late; a fork in the middle of that would leave its lock taken
 
 from befit.errors import ArgumentError
 from befit.typing import Array
@@ -38,17 +39,25 @@ def checked_shuffle(shuffle: object) -> Shuffle:
 
 
 @dataclass(frozen=True)
+class Window:
+    """The blocks (chunks of rows) that chunk order works with at one time."""
+
+    current: Array
+    """Those that the rows of a batch are in."""
+    coming: Array
+    """Those of the next window; empty after the last one, and while a batch ends a window."""
+    room: int
+    """Blocks of as many windows as are in use at once: loaders ask for batches out of order."""
+
+
+@dataclass(frozen=True)
 class Rows:
-    """Some rows, and the window that they come from."""
+    """The rows of a batch."""
 
     rows: range | Array
     """Numbers in ``[start, end)`` of the dataset, in the order of the batch."""
-    current: Array | None = None
-    """The blocks (chunks of rows) of the windows that the rows are in; ``None``: they are in no window."""
-    coming: Array | None = None
-    """The blocks of the window that comes next; empty after the last one, and while a batch ends a window."""
-    room: int = 0
-    """Blocks of as many windows as are in use at once: loaders ask for batches out of order."""
+    window: Window | None = None
+    """In chunk order, where they come from."""
 
 
 class EpochOrder:
@@ -132,7 +141,8 @@ class EpochOrder:
         # A batch that begins in one window and ends in the next needs both; the one after them can wait.
         is_next = first == last and last + 1 < len(self._group_windows)
         coming = self._window(last + 1)[1] if is_next else current[:0]
-        return Rows(rows[low - offset : high - offset], current, coming, max(self._room, len(current)))
+        window = Window(current, coming, max(self._room, len(current)))
+        return Rows(rows[low - offset : high - offset], window)
 
     def _window(self, number: int) -> tuple[Array, Array]:
         """Return the rows of a window in order, and its blocks."""

@@ -81,20 +81,6 @@ class RemoteFile:
         """Bytes of the file when it was opened."""
         return self.stamp[0]
 
-    def check(self) -> None:
-        """See whether the file still is what it was; takes a request.
-
-        Raises:
-            DatasetError: it has changed, or is gone.
-        """
-        from befit.hdf5.fetching import compare
-
-        try:
-            found = self._connected().stamp()
-        except FileNotFoundError:
-            raise DatasetError(f"{self.shown} is gone since it was opened") from None
-        compare(self.shown, found, self.stamp)
-
     def spans(self, addresses: Sequence[int], sizes: Sequence[int]) -> list[Array]:
         """Return the bytes of each span, as read-only views of larger arrays.
 
@@ -158,19 +144,6 @@ class RemoteStorage:
     def __init__(self, file: RemoteFile) -> None:
         self.file = file
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the file when it was opened."""
-        return self.file.nbytes
-
-    def check(self) -> None:
-        """See whether the file still is what it was. Takes a request, and every read sees it anyway.
-
-        Raises:
-            DatasetError: it has changed, or is gone.
-        """
-        self.file.check()
-
     def rows(self, addresses: Array, nbytes: int) -> Array:
         """Return ``nbytes`` bytes from each address, as a new ``uint8`` array ``(len(addresses), nbytes)``.
 
@@ -192,6 +165,3 @@ class RemoteStorage:
             DatasetError: the file has changed, or its bytes do not come.
         """
         return self.file.spans(addresses, sizes)
-
-    def announce(self, addresses: Sequence[int], sizes: Sequence[int]) -> None:
-        """Do nothing: what is read ahead and not asked for would cost requests."""

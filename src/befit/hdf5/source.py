@@ -15,6 +15,7 @@ from befit.hdf5.direct import DirectReader
 from befit.hdf5.handles import FileState, OpenFile, open_file
 from befit.hdf5.layout import Layout
 from befit.hdf5.memory import free_memory, scratch_folder
+from befit.hdf5.order import Window
 from befit.hdf5.pools import default_threads
 from befit.hdf5.reading import RowReader
 from befit.hdf5.scratch import ScratchSlab
@@ -76,29 +77,20 @@ class RowSource:
         """Rows that are best read together."""
         return self._reader().rows_at_once
 
-    def read(self, rows: range | Array) -> Array:
+    def read(self, rows: range | Array, window: Window | None = None) -> Array:
         """Return ``rows``, numbers in ``[0, len(dataset))`` in any order.
+
+        With a ``window``, what it names is decoded ahead, and kept apart where not everything fits.
 
         Raises:
             DatasetError: the matrix was closed, the file has changed, or the rows cannot be read.
         """
         opened = self._opened
         reader = opened[1] if opened is not None and self._is_fast else self._reader()
-        return self._read_by(reader, rows)
-
-    def read_in_window(self, rows: Array, current: Array, coming: Array, room: int) -> Array:
-        """Return ``rows``, which lie in the ``current`` blocks, and begin to decode the ``coming`` ones.
-
-        So many blocks as there is ``room`` for are kept.
-        """
-        reader = self._reader()
-        if isinstance(reader, BlockReader) and not reader.is_in_memory:
-            reader = self._window_reader(reader, room)
-        if isinstance(reader, BlockReader):
-            reader.bring_soon(coming, current)
-        return self._read_by(reader, rows)
-
-    def _read_by(self, reader: Reader, rows: range | Array) -> Array:
+        if window is not None and isinstance(reader, BlockReader):
+            if not reader.is_in_memory:
+                reader = self._window_reader(reader, window.room)
+            reader.bring_soon(window.coming, window.current)
         try:
             return reader.read(rows)
         except OSError as error:

@@ -9,18 +9,11 @@ from befit.typing import Array
 
 
 class Storage(Protocol):
-    """Reads bytes of one file at given addresses; safe to be used by several threads at once."""
+    """Reads bytes of one file at given addresses; safe to be used by several threads at once.
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the file when it was opened."""
-
-    def check(self) -> None:
-        """See whether the file still is what it was.
-
-        Raises:
-            DatasetError: it has another size or time of change; numbers read from it would be wrong.
-        """
+    Each read first sees whether the file still is what it was when it was opened, and raises a
+    ``DatasetError`` if it is not: the numbers would be wrong.
+    """
 
     def rows(self, addresses: Array, nbytes: int) -> Array:
         """Return ``nbytes`` bytes from each address, as a new ``uint8`` array ``(len(addresses), nbytes)``.
@@ -34,6 +27,3 @@ class Storage(Protocol):
 
         What is returned may be a view of the file.
         """
-
-    def announce(self, addresses: Sequence[int], sizes: Sequence[int]) -> None:
-        """Have spans read ahead that will be asked for soon, where that costs nothing if they are not."""

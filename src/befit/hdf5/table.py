@@ -19,7 +19,9 @@ from befit.hdf5.layout import Filter, Layout
 from befit.typing import Array
 
 _LARGEST_BLOCK = 1 << 30  # bytes of decoded rows
-_LARGEST_TABLE = 1 << 27  # chunks, at 24 bytes each
+# A table has a place for every chunk that could be. For a nearly empty dataset that is slow, or endless.
+_PLACES_PER_CHUNK = 16
+_FEW_CHUNKS = 4096
 _STORAGE = {
     h5py.h5d.COMPACT: "compact",
     h5py.h5d.CONTIGUOUS: "contiguous",
@@ -96,25 +98,26 @@ def read_table(path: str, name: str, file: Any, dataset: Any, file_bytes: int) -
             return Table(layout("its bytes are not all in the file"), native)
         return Table(whole, native, base=base)
     found = _Chunks(dataset, has_filters=bool(filters))
-    stored = int(found.sizes.sum())  # HDF5 would read its whole index once more to say so
     complaint = found.complaint(file_bytes)
     fill: Array = np.zeros((), file_dtype)
-    if not complaint and (found.addresses < 0).any():
+    if not complaint and found.count < math.prod(found.grid):
         is_undefined = plist.fill_value_defined() == h5py.h5d.FILL_VALUE_UNDEFINED
         if axes or is_undefined or plist.get_fill_time() == h5py.h5d.FILL_TIME_NEVER:
             complaint = "some of its chunks were never written"
         else:
             plist.get_fill_value(fill)
+    # HDF5 would read its whole index once more to say how much is stored.
+    whole = layout(complaint, found.count, int(found.sizes.sum()))
     if complaint:
-        return Table(layout(complaint, found.count, stored), native)
+        return Table(whole, native)
     return Table(
-        layout("", found.count, stored),
+        whole,
         native,
         block_rows=dataset.chunks[0],
         grid=found.grid,
-        addresses=found.addresses,
-        sizes=found.sizes,
-        masks=found.masks if found.masks.any() else None,
+        addresses=found.table(found.places, missing=-1),
+        sizes=found.table(found.sizes, missing=0),
+        masks=found.table(found.masks, missing=0) if found.masks.any() else None,
         fill=fill.tobytes(),
         doubtful=found.doubtful(),
     )
@@ -147,33 +150,30 @@ def _why_not(dataset: Any, storage: str, filters: tuple[Filter, ...]) -> str:
     block = dataset.dtype.itemsize * dataset.chunks[0] * math.prod(dataset.shape[1:])
     if block > _LARGEST_BLOCK:
         return f"the chunks of one row hold {dataset.chunks[0]} rows, {block / (1 << 30):.1f} GiB"
-    count = math.prod(-(-axis // chunk) for axis, chunk in zip(dataset.shape, dataset.chunks, strict=True))
-    if count > _LARGEST_TABLE:
-        return f"it has room for {count:,} chunks"
     growing = [axis for axis, most in enumerate(dataset.maxshape) if most is None]
     if len(growing) == 1 and growing != [0]:
         # HDF5 1.14 says the wrong place for them where the file has its newer index, an extensible array.
         return "its only axis without a limit is not the first"
     if not hasattr(dataset.id, "chunk_iter"):
         return "this build of h5py does not say where chunks are"
-    return unsupported(filters, dataset.dtype.itemsize)
+    return unsupported(filters)
 
 
 class _Chunks:
-    """What HDF5 says about every chunk of a dataset."""
+    """What HDF5 says about every chunk that there is of a dataset, in the order of its index."""
 
     def __init__(self, dataset: Any, *, has_filters: bool) -> None:
         shape, chunks = dataset.shape, dataset.chunks
         self._has_filters = has_filters
-        self.grid = tuple(-(-axis // chunk) for axis, chunk in zip(shape, chunks, strict=True))
+        self._chunk_shape = np.array(chunks)
         self._chunk_bytes = dataset.dtype.itemsize * math.prod(chunks)
+        self.grid = tuple(-(-axis // chunk) for axis, chunk in zip(shape, chunks, strict=True))
         # Chunks that are partly outside of the dataset, along any axis.
         self._edges = [
             axis // chunk if axis % chunk else -1 for axis, chunk in zip(shape, chunks, strict=True)
         ]
         # Arrays of C integers: a list of tuples would have Python collect garbage all the while.
         offsets, places, sizes, masks = (array.array("q") for _ in range(4))
-
         extend, add_place, add_size, add_mask = offsets.extend, places.append, sizes.append, masks.append
 
         def collect(info: Any) -> None:
@@ -184,35 +184,43 @@ class _Chunks:
             add_mask(mask)
 
         dataset.id.chunk_iter(collect)
-        count = math.prod(self.grid)
         self.count = len(places)
-        places_of = np.frombuffer(offsets, np.int64).reshape(-1, len(shape))
-        cells = places_of // np.array(chunks)
-        inside = (cells < np.array(self.grid)).all(axis=1)
-        self._is_sound = bool(inside.all()) and not (places_of % np.array(chunks)).any()
-        numbers = np.ravel_multi_index(tuple(cells[inside].T), self.grid)
-        self.addresses, self.sizes, self.masks = (
-            self._placed(values, numbers, inside, count, missing)
-            for values, missing in ((places, -1), (sizes, 0), (masks, 0))
-        )
-
-    def _placed(
-        self, values: array.array[int], numbers: Array, inside: Array, count: int, missing: int
-    ) -> Array:
-        table: Array = np.full(count, missing, np.int64)
-        table[numbers] = np.frombuffer(values, np.int64)[inside]
-        return table.reshape(self.grid[0], -1)
+        self.places, self.sizes, self.masks = (np.asarray(values) for values in (places, sizes, masks))
+        self._offsets = np.asarray(offsets).reshape(-1, len(shape))
 
     def complaint(self, file_bytes: int) -> str:
-        """Return what makes no sense about the chunks; empty: nothing."""
-        exists = self.addresses >= 0
-        if not self._is_sound or exists.sum() != self.count:
-            return "its index names a chunk that cannot be, or one twice"
-        if (self.sizes < 0).any() or (self.addresses[exists] > file_bytes - self.sizes[exists]).any():
+        """Return why there can be no table of these chunks; empty: nothing is wrong with them.
+
+        The index of older files has no checksum. HDF5 finds a chunk by its order in the index.
+        """
+        cells, grid = self._cells(), np.array(self.grid)
+        if math.prod(self.grid) > _PLACES_PER_CHUNK * (self.count + _FEW_CHUNKS):
+            return "most of its chunks were never written"
+        if (self._offsets % self._chunk_shape).any() or (cells < 0).any() or (cells >= grid).any():
+            return "its index names a chunk that cannot be"
+        if (np.diff(self._numbers()) <= 0).any():
+            return "its index names chunks out of order"
+        if (self.places <= 0).any() or (self.sizes < 0).any():
+            return "its index names places that cannot be"
+        if (self.places > file_bytes - self.sizes).any():
             return "some of its chunks lie beyond the end of the file"
-        if not self._has_filters and (self.sizes[exists] != self._chunk_bytes).any():
+        if not self._has_filters and (self.sizes != self._chunk_bytes).any():
             return "some of its chunks have the wrong size"
         return ""
+
+    def _cells(self) -> Array:
+        cells: Array = self._offsets // self._chunk_shape
+        return cells
+
+    def _numbers(self) -> Array:
+        numbers: Array = np.ravel_multi_index(tuple(self._cells().T), self.grid)
+        return numbers
+
+    def table(self, values: Array, *, missing: int) -> Array:
+        """Return a value for each chunk that could be, of shape ``(blocks, chunks in a block)``."""
+        table: Array = np.full(math.prod(self.grid), missing, np.int64)
+        table[self._numbers()] = values
+        return table.reshape(self.grid[0], -1)
 
     def doubtful(self) -> frozenset[int]:
         """Return the blocks with a chunk at the edge that looks as if it had not been filtered.
@@ -222,9 +230,6 @@ class _Chunks:
         if not self._has_filters:
             return frozenset()
         # Whatever its mask: that may be the one of what the chunk was filled with before it was written.
-        numbers = np.flatnonzero(self.sizes == self._chunk_bytes)
-        cells = np.unravel_index(numbers, self.grid)
-        at_edge = np.zeros(len(numbers), bool)
-        for cell, edge in zip(cells, self._edges, strict=True):
-            at_edge |= cell == edge
-        return frozenset(cells[0][at_edge].tolist())
+        looks_raw = self._cells()[self.sizes == self._chunk_bytes]
+        at_edge = (looks_raw == np.array(self._edges)).any(axis=1)
+        return frozenset(looks_raw[at_edge, 0].tolist())

@@ -12,13 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import os
-import platform
-import re
-import secrets
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,11 +22,11 @@ from typing import Any
 
 import h5py
 
+from befit._internal.staging import part_file, sweep
 from befit.errors import ArgumentError, DatasetError
 
 _ALIGNED_FROM = 1 << 20  # bytes; what is larger begins at a page, so that a map of it is aligned
 _PAGE = 4096
-_ABANDONED_AFTER = 24 * 3600.0  # seconds, where its process cannot be asked whether it lives
 
 
 class Output:
@@ -107,11 +102,11 @@ def output(target: Path, *, overwrite: bool) -> Iterator[Output]:
     """
     target = Path(os.path.realpath(target))  # a link stays a link
     _refuse(target, overwrite=overwrite)
-    sweep(target)
-    part = target.with_name(f"{_prefix(target)}{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
+    with contextlib.suppress(OSError):  # of a folder that cannot be listed, or of another user
+        sweep(target)
+    with contextlib.ExitStack() as temporary:
         try:
-            os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666))
+            part = temporary.enter_context(part_file(target))
         except OSError as error:
             raise type(error)(
                 error.errno, f"cannot write to this folder: {error.strerror}", str(target.parent)
@@ -125,18 +120,6 @@ def output(target: Path, *, overwrite: bool) -> Iterator[Output]:
         _refuse(target, overwrite=overwrite)  # somebody may have put one there in the meantime
         os.replace(part, target)
         _sync_folder(target.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def sweep(target: Path) -> None:
-    """Remove what killed processes left beside ``target``."""
-    pattern = re.compile(re.escape(_prefix(target)) + r"(\d+)-[0-9a-f]{8}\.part")
-    with contextlib.suppress(OSError):  # of a folder that cannot be listed, or of another user
-        for entry in list(os.scandir(target.parent)):
-            name = pattern.fullmatch(entry.name)
-            if name is not None and _abandoned(int(name[1]), entry.stat(follow_symlinks=False).st_mtime):
-                os.unlink(entry.path)
 
 
 def _refuse(target: Path, *, overwrite: bool) -> None:
@@ -147,23 +130,6 @@ def _refuse(target: Path, *, overwrite: bool) -> None:
         raise FileExistsError(errno.EEXIST, hint, str(target))
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no folder", str(target.parent))
-
-
-def _prefix(target: Path) -> str:
-    """Return how temporary names of ``target`` begin: a process number means nothing on another machine."""
-    stem = target.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
-    return f".{stem}.{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-"
-
-
-def _abandoned(pid: int, modified: float) -> bool:
-    if os.name != "nt":  # there, os.kill(pid, 0) would end the process
-        try:
-            os.kill(pid, 0)
-        except (ProcessLookupError, OverflowError):
-            return True
-        except PermissionError:
-            pass  # it lives, as somebody else's
-    return time.time() - modified > _ABANDONED_AFTER
 
 
 def _sync_folder(folder: Path) -> None:

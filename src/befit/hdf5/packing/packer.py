@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from befit._internal.arguments import as_count, as_seed
 from befit._internal.progress import Progress
 from befit.errors import ArgumentError, DatasetError, UnsupportedObjectError
 from befit.hdf5.inspection import inspect
@@ -118,6 +118,7 @@ def pack(
     """
     target = Path(os.path.abspath(_path(out, "out")))
     floats = _checked(compression, chunk_rows, dtype, image_size)
+    rng = np.random.default_rng(None if seed is None else as_seed(seed)) if shuffle_rows else None
     given: list[Any] = list(sources) if isinstance(sources, list | tuple) else [sources]
     if not given:
         raise ArgumentError("there is nothing to pack; write a dictionary from names to arrays, or a path")
@@ -125,7 +126,6 @@ def pack(
         job = _Job(opened, floats, image_size, any_order=shuffle_rows)
         for source in given:
             job.add(source)
-        rng = np.random.default_rng(seed) if shuffle_rows else None
         order = None if rng is None else rng.permutation(_common_length(job.rows))
         choices = [choose(rows, chunk_rows=chunk_rows, compression=compression, rng=rng) for rows in job.rows]
         _complain_of_space(target.parent, job.rows, choices)
@@ -274,16 +274,15 @@ def _checked(compression: Any, chunk_rows: Any, dtype: Any, image_size: Any) -> 
     if compression is not None and compression not in COMPRESSIONS:
         known = ", ".join(map(repr, COMPRESSIONS))
         raise ArgumentError(f"compression is {compression!r}; write None or one of {known}")
-    try:
-        numbers = [] if chunk_rows is None else [operator.index(chunk_rows)]
-        height_and_width = (1, 1) if image_size is None else tuple(map(operator.index, image_size))
-    except TypeError:
-        height_and_width = ()
-    if len(height_and_width) != 2 or min(*numbers, *height_and_width) < 1:
-        raise ArgumentError(
-            f"chunk_rows={chunk_rows!r}, image_size={image_size!r}: write a positive number of rows, and "
-            "(height, width) in pixels"
-        )
+    if chunk_rows is not None:
+        as_count("chunk_rows", chunk_rows)
+    if image_size is not None:
+        try:
+            height, width = image_size
+        except (TypeError, ValueError):
+            raise ArgumentError(f"image_size is {image_size!r}; write (height, width) in pixels") from None
+        as_count("the height in image_size", height)
+        as_count("the width in image_size", width)
     if dtype is None:
         return None
     try:

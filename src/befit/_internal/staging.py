@@ -1,8 +1,7 @@
 """Temporary neighbours of a target: part files and staging folders, and the sweep of abandoned ones.
 
 Each belongs to the process and call whose mark its name bears: only they write it, move it into place and
-remove it. What a killed process left behind is removed by the next one that works on the same target and
-holds its lock.
+remove it. What a killed process left behind is removed by the next one that works on the same target.
 """
 
 from __future__ import annotations
