@@ -13,7 +13,7 @@ from befit.files.digest import (
     Digest,
     FileDigests,
     Hasher,
-    digest_of,
+    digests_of,
     expected_digest,
     parse_digest,
 )
@@ -66,19 +66,23 @@ def test_a_hasher_agrees_with_hashlib_however_the_bytes_are_cut(pieces, algorith
     assert hasher.digest(algorithm).hexdigest == hashlib.new(algorithm, b"".join(pieces)).hexdigest()
 
 
-def test_digest_of_a_file(tmp_path):
-    (tmp_path / "file").write_bytes(b"x")
-    assert digest_of(tmp_path / "file", "md5") == Digest("md5", MD5)
+@pytest.mark.parametrize("size", [0, 1, 1 << 18, (1 << 18) + 1])
+def test_a_file_is_read_once_for_all_its_digests(tmp_path, size):
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    assert digests_of(tmp_path / "file", {"md5", "sha256"}) == {
+        name: Digest(name, hashlib.new(name, content).hexdigest()) for name in ("md5", "sha256")
+    }
 
 
 def test_a_file_is_read_again_only_if_it_has_changed(tmp_path, monkeypatch):
     file, read = tmp_path / "f", []
 
-    def counted(path, algorithm):
-        read.append(algorithm)
-        return digest_of(path, algorithm)
+    def counted(path, algorithms):
+        read.extend(algorithms)
+        return digests_of(path, algorithms)
 
-    monkeypatch.setattr("befit.files.digest.digest_of", counted)
+    monkeypatch.setattr("befit.files.digest.digests_of", counted)
     digests = FileDigests()
     file.write_bytes(b"x")
     for _ in range(3):
@@ -88,4 +92,4 @@ def test_a_file_is_read_again_only_if_it_has_changed(tmp_path, monkeypatch):
     (tmp_path / "other").write_bytes(b"y")
     os.utime(tmp_path / "other", ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
     os.replace(tmp_path / "other", file)
-    assert digests.of(file, "sha256") == digest_of(file, "sha256"), "another file of the same size and time"
+    assert digests.of(file, "sha256").hexdigest == hashlib.sha256(b"y").hexdigest(), "same size and time"

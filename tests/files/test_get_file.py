@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from befit.errors import (
-    ArchiveError,
     ArgumentError,
     BefitError,
     DigestError,
@@ -118,7 +117,7 @@ def test_a_failed_download_leaves_the_old_file(server, answer, cache, files_in):
     with pytest.raises(DownloadError):
         get_file("f", url, cache_dir=cache, force_download=True, retries=1)
     assert path.read_bytes() == b"old"
-    assert files_in(cache) == {"datasets", "datasets/f"}
+    assert files_in(cache) == {"datasets", "datasets/f", "datasets/.f.stamp.json"}
 
 
 def test_ctrl_c_leaves_nothing(server, cache, files_in, monkeypatch):
@@ -204,7 +203,7 @@ def test_a_login_page_instead_of_a_file_is_called_one(server, cache, files_in):
         get_file("data.bin", url, cache_dir=cache, file_hash=SHA256)
     with pytest.raises(DownloadError, match="web page"):
         get_file("weights.h5", url, cache_dir=cache)
-    with pytest.raises(ArchiveError, match="web page"):
+    with pytest.raises(DownloadError, match="web page"):
         get_file("flower", url, cache_dir=cache, untar=True)
     assert files_in(cache) == {"datasets"}
     assert Path(get_file("page.html", url, cache_dir=cache)).exists()
@@ -236,6 +235,15 @@ def test_offline_reads_files_of_this_machine(tmp_path, cache, offline):
     (tmp_path / "source").write_bytes(b"local")
     path = get_file("f", (tmp_path / "source").as_uri(), cache_dir=cache, **offline)
     assert Path(path).read_bytes() == b"local"
+
+
+def test_offline_asks_no_mirror_either(server, tmp_path, cache, offline):
+    mirror = server.serve("/f", b"content")
+    missing = (tmp_path / "missing").as_uri()
+    with pytest.raises(DownloadError, match="No such file"):
+        get_file("f", missing, mirrors=[mirror], cache_dir=cache, **offline)
+    assert server.seen == []
+    assert get_file("f", missing, mirrors=mirror, cache_dir=cache, offline=False)
 
 
 def test_offline_never_asks(server, cache, offline):

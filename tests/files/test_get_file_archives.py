@@ -5,13 +5,14 @@ import hashlib
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
 from befit.errors import ArchiveError, ArgumentError, UnsafeArchiveError
 from befit.files import Limits, get_file
-from befit.files.digest import digest_of
+from befit.files.digest import digests_of
 
 NOWHERE = "http://127.0.0.1:1/nothing-listens-here.txt"
 FLOWER = {"rose.txt": "red", "deep/iris.txt": "blue"}
@@ -100,7 +101,7 @@ def test_no_format_means_no_extraction(server, cache, flower, files_in, archive_
     url = server.serve("/f", flower)
     path = get_file("flower.tar.gz", url, extract=True, archive_format=archive_format, cache_dir=cache)
     assert Path(path).read_bytes() == flower
-    assert files_in(cache) == {"datasets", "datasets/flower.tar.gz"}
+    assert files_in(cache) == {"datasets", "datasets/flower.tar.gz", "datasets/.flower.tar.gz.stamp.json"}
     with pytest.raises(ArgumentError, match=r"archive_format=.* forbids it"):
         get_file("flower", url, untar=True, archive_format=archive_format, cache_dir=cache)
 
@@ -214,12 +215,23 @@ def readings(monkeypatch):
     """Which digests of a whole file were computed."""
     noted = []
 
-    def counted(path, algorithm):
-        noted.append(algorithm)
-        return digest_of(path, algorithm)
+    def counted(path, algorithms):
+        noted.extend(sorted(algorithms))
+        return digests_of(path, algorithms)
 
-    monkeypatch.setattr("befit.files.digest.digest_of", counted)
+    monkeypatch.setattr("befit.files.digest.digests_of", counted)
     return noted
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """``later()``: everything that is in the cache has been there for some seconds."""
+
+    def call():
+        monkeypatch.setattr("befit.files.digest.time_ns", lambda: time.time_ns() + 5 * 10**9)
+        monkeypatch.setattr("befit.files.marker.time_ns", lambda: time.time_ns() + 5 * 10**9)
+
+    return call
 
 
 def test_a_cached_archive_is_read_once_for_its_digest(cache, flower, readings):
@@ -232,10 +244,11 @@ def test_a_cached_archive_is_read_once_for_its_digest(cache, flower, readings):
         readings.clear()
 
 
-def test_a_touched_archive_is_read_once_and_not_at_every_call(server, cache, flower, readings):
+def test_a_touched_archive_is_read_once_and_not_at_every_call(server, cache, flower, readings, later):
     url = server.serve("/f", flower)
     get_file("flower", url, untar=True, cache_dir=cache)
     os.utime(cache / "datasets" / "flower.tar.gz", ns=(1, 1))
+    later()
     for _ in range(3):
         assert content_of(get_file("flower", url, untar=True, cache_dir=cache)) == FLOWER
     assert readings == ["sha256"]
@@ -247,10 +260,11 @@ def test_a_touched_archive_in_a_cache_that_cannot_be_written(server, cache, flow
     get_file("flower", url, untar=True, cache_dir=cache)
     os.utime(cache / "datasets" / "flower.tar.gz", ns=(1, 1))
 
-    def refuse(path, marker):
+    def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("befit.files.obtain.write_marker", refuse)
+    monkeypatch.setattr("befit.files.marker.part_file", refuse)
+    monkeypatch.setattr("befit.files.stamp._never_through_a_link", refuse)
     assert content_of(get_file("flower", url, untar=True, cache_dir=cache)) == FLOWER
     assert readings == ["sha256"]
 
@@ -276,6 +290,6 @@ def test_the_same_archive_for_untar_and_extract(server, cache, archives):
 
 def test_limits_can_be_set(server, cache, flower):
     url = server.serve("/f", flower)
-    with pytest.raises(UnsafeArchiveError, match="more than 2 members"):
-        get_file("flower", url, untar=True, cache_dir=cache, limits=Limits(members=2))
-    assert get_file("flower", url, untar=True, cache_dir=cache, limits=Limits(members=3))
+    with pytest.raises(UnsafeArchiveError, match="more than 3 members"):
+        get_file("flower", url, untar=True, cache_dir=cache, limits=Limits(members=3))
+    assert get_file("flower", url, untar=True, cache_dir=cache, limits=Limits(members=4))

@@ -1,20 +1,20 @@
-"""Hostile and broken archives: nothing leaves the folder, nothing half-done stays, each is refused."""
+"""Hostile and broken tar archives: nothing leaves the folder, nothing half-done stays, each is refused.
+
+The numbers are those of the list of attacks that archives are known for; zip has a file of its own.
+"""
 
 import contextlib
 import gzip
 import io
 import os
 import random
-import stat
-import struct
 import tarfile
-import zipfile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from befit.errors import ArchiveError, UnsafeArchiveError
+from befit.errors import ArchiveError, BefitError, UnsafeArchiveError
 from befit.files import get_file
 from befit.files.extract import extract
 from befit.files.limits import Limits
@@ -67,59 +67,41 @@ def stored_gzip_with_a_flipped_bit(make):
     return flipped(packed, packed.index(b"precious") + 3)
 
 
-def patched_zip(content, **values):
-    """Change fields of the first entry of the central directory and of its local header."""
-    fields = {"flags": (8, 6, "<H"), "method": (10, 8, "<H"), "crc": (16, 14, "<I"), "size": (24, 22, "<I")}
-    data = bytearray(content)
-    central = data.index(b"PK\x01\x02")
-    for name, value in values.items():
-        in_central, in_local, form = fields[name]
-        struct.pack_into(form, data, central + in_central, value)
-        struct.pack_into(form, data, in_local, value)
-    return bytes(data)
-
-
-def zip_that_begins_before_its_file(content):
-    """The place of the table is given 100 bytes too far, so the first member seems to lie at -100."""
-    end = bytearray(content[-22:])
-    end[16:20] = (int.from_bytes(end[16:20], "little") + 100).to_bytes(4, "little")
-    return content[:-22] + bytes(end)
-
-
-def overlapping_zip(make):
-    """The bytes of one member, listed as 64."""
-    content = make.zip(("a", bytes(1 << 20)))
-    at, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
-    entry = content[at:end]
-    entries = b"".join(entry[:46] + bytes([48 + index]) + entry[47:] for index in range(64))
-    return content[:at] + entries + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 64, 64, len(entries), at, 0)
+def zeros(count):
+    """A tar.gz of ``count`` empty files: a kilobyte a thousand."""
+    block = header("a", tarfile.REGTYPE)
+    return gzip.compress(block * count + bytes(1024), 1)
 
 
 HOSTILE = {
-    "dot-dot name": lambda make: make.tar(("../victim", b"evil")),
-    "dot-dot inside": lambda make: make.tar(("a/../../victim", b"evil")),
-    "absolute name": lambda make: make.tar(("/victim", b"evil")),
-    "absolute symlink, write through": lambda make: make.tar(
+    "01 dot-dot name": lambda make: make.tar(("../victim", b"evil")),
+    "01 dot-dot inside": lambda make: make.tar(("a/../../victim", b"evil")),
+    "02 absolute name": lambda make: make.tar(("/victim", b"evil")),
+    "03 absolute symlink, write through": lambda make: make.tar(
         link(SYM, "l", "{outside}"), ("l/victim", b"evil")
     ),
-    "relative symlink, write through": lambda make: make.tar(link(SYM, "l", ".."), ("l/victim", b"evil")),
-    "inner symlink, write through": lambda make: make.tar(("d", DIR), link(SYM, "l", "d"), ("l/x", b"evil")),
-    "hard link out, overwrite": lambda make: make.tar(link(HARD, "l", "{outside}/victim"), ("l", b"evil")),
-    "hard link to outside": lambda make: make.tar(link(HARD, "l", "../../victim")),
-    "hard link named outside": lambda make: make.tar(("a", b"evil"), link(HARD, "../victim", "a")),
-    "real path longer than PATH_MAX": long_realpath,
-    "dot-dot behind a link": lambda make: make.tar(
+    "04 relative symlink, write through": lambda make: make.tar(link(SYM, "l", ".."), ("l/victim", b"evil")),
+    "04 inner symlink, write through": lambda make: make.tar(
+        ("d", DIR), link(SYM, "l", "d"), ("l/x", b"evil")
+    ),
+    "05 hard link out, overwrite": lambda make: make.tar(link(HARD, "l", "{outside}/victim"), ("l", b"evil")),
+    "05 hard link to outside": lambda make: make.tar(link(HARD, "l", "../../victim")),
+    "06 hard link named outside": lambda make: make.tar(("a", b"evil"), link(HARD, "../victim", "a")),
+    "07 real path longer than PATH_MAX": long_realpath,
+    "08 dot-dot behind a link": lambda make: make.tar(
         ("a/b", DIR), link(SYM, "a/l", "b"), link(SYM, "m", "a/l/../../../victim")
     ),
-    "symlink through a link": lambda make: make.tar(
+    "08 symlink through a link": lambda make: make.tar(
         ("a/b", DIR), ("a/x", b"no"), link(SYM, "l", "a/b"), link(SYM, "m", "l/../x")
     ),
-    "symlink without a name": lambda make: make.tar(link(SYM, "", "..")),
-    "symlink called dot": lambda make: make.tar(link(SYM, "./", "..")),
-    "hard link to a symlink": lambda make: make.tar(("f", b"xx"), link(SYM, "l", "f"), link(HARD, "h", "l")),
-    "hard link to nothing": lambda make: make.tar(link(HARD, "h", "missing")),
-    "hard link to a folder": lambda make: make.tar(("d", DIR), link(HARD, "h", "d")),
-    "hard link to itself": lambda make: make.tar(link(HARD, "h", "h")),
+    "09 symlink without a name": lambda make: make.tar(link(SYM, "", "..")),
+    "09 symlink called dot": lambda make: make.tar(link(SYM, "./", "..")),
+    "11 hard link to a symlink": lambda make: make.tar(
+        ("f", b"xx"), link(SYM, "l", "f"), link(HARD, "h", "l")
+    ),
+    "10 hard link to nothing": lambda make: make.tar(link(HARD, "h", "missing")),
+    "10 hard link to a folder": lambda make: make.tar(("d", DIR), link(HARD, "h", "d")),
+    "10 hard link to itself": lambda make: make.tar(link(HARD, "h", "h")),
     "absolute symlink": lambda make: make.tar(link(SYM, "l", "/etc/passwd")),
     "symlink to outside": lambda make: make.tar(link(SYM, "a/l", "../../victim")),
     "symlink to the top": lambda make: make.tar(("f", b"xx"), link(SYM, "a/l", "..")),
@@ -128,56 +110,43 @@ HOSTILE = {
     "symlinks in a circle": lambda make: make.tar(link(SYM, "a", "b"), link(SYM, "b", "a")),
     "symlink below a file": lambda make: make.tar(("f", b"xx"), link(SYM, "l", "f/x")),
     "symlink with a backslash": lambda make: make.tar(link(SYM, "l", "..\\victim")),
-    "character device": lambda make: make.tar(("null", CHR)),
-    "block device": lambda make: make.tar(("disk", BLK)),
-    "named pipe": lambda make: make.tar(("pipe", FIFO)),
+    "12 character device": lambda make: make.tar(("null", CHR)),
+    "12 block device": lambda make: make.tar(("disk", BLK)),
+    "13 named pipe": lambda make: make.tar(("pipe", FIFO)),
     "unknown type": lambda make: make.tar(("volume", b"V")),
-    "file, symlink, file": lambda make: make.tar(
+    "17 file, symlink, file": lambda make: make.tar(
         ("a", b"one"), link(SYM, "a", "{outside}/victim"), ("a", b"two")
     ),
-    "one name twice": lambda make: make.tar(("a", b"one"), ("./a", b"two")),
-    "file as folder": lambda make: make.tar(("a", b"one"), ("a/b", b"two")),
-    "folder as file": lambda make: make.tar(("a/b", b"two"), ("a", b"one")),
-    "drive letter": lambda make: make.tar(("C:\\victim", b"evil")),
-    "drive without a backslash": lambda make: make.tar(("C:victim", b"evil")),
-    "backslashes": lambda make: make.tar(("..\\victim", b"evil")),
-    "right-to-left override": lambda make: make.tar(("photo\u202egpj.exe", b"evil")),
-    "newline": lambda make: make.tar(("a\nb", b"evil")),
-    "two cases of one name": lambda make: make.tar(("Readme", b"one"), ("README", b"two")),
-    "two Unicode forms": lambda make: make.tar(("caf\u00e9", b"one"), ("cafe\u0301", b"two")),
-    "name of 256 bytes": lambda make: make.tar(("x" * 256, b"evil")),
-    "path longer than PATH_MAX": lambda make: make.tar(("/".join([LONG] * 20), b"evil")),
+    "17 one name twice": lambda make: make.tar(("a", b"one"), ("./a", b"two")),
+    "21 file as folder": lambda make: make.tar(("a", b"one"), ("a/b", b"two")),
+    "21 folder as file": lambda make: make.tar(("a/b", b"two"), ("a", b"one")),
+    "18 drive letter": lambda make: make.tar(("C:\\victim", b"evil")),
+    "18 drive without a backslash": lambda make: make.tar(("C:victim", b"evil")),
+    "18 backslashes": lambda make: make.tar(("..\\victim", b"evil")),
+    "18 right-to-left override": lambda make: make.tar(("photo\u202egpj.exe", b"evil")),
+    "18 newline": lambda make: make.tar(("a\nb", b"evil")),
+    "18 two cases of one name": lambda make: make.tar(("Readme", b"one"), ("README", b"two")),
+    "18 two Unicode forms": lambda make: make.tar(("caf\u00e9", b"one"), ("cafe\u0301", b"two")),
+    "19 name of 256 bytes": lambda make: make.tar(("x" * 256, b"evil")),
+    "20 path longer than PATH_MAX": lambda make: make.tar(("/".join([LONG] * 20), b"evil")),
     "very deep": lambda make: make.tar(("/".join("d" * 100), b"evil")),
-    "sparse terabyte": lambda make: (
+    "16 sparse terabyte": lambda make: (
         header("huge", tarfile.GNUTYPE_SPARSE, patch={483: b"\x80" + (2 << 40).to_bytes(11, "big")})
         + bytes(1024)
     ),
-    "name of 3 GiB": lambda make: header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 3 << 30) + bytes(10_240),
-    "marker of another archive": lambda make: make.tar((".mnist.npz.extracted.json", b"{}"), ("out", DIR)),
-    "zip: dot-dot": lambda make: make.zip(("../victim", b"evil")),
-    "zip: absolute": lambda make: make.zip(("/victim", b"evil")),
-    "zip: backslash": lambda make: make.zip(("..\\victim", b"evil")),
-    "zip: NUL in the name": lambda make: make.zip(("a\0/../victim", b"evil")),
-    "zip: symlink to outside": lambda make: make.zip(("l", b"../../victim", stat.S_IFLNK | 0o777)),
-    "zip: symlink, write through": lambda make: make.zip(
-        ("l", b"..", stat.S_IFLNK | 0o777), ("l/victim", b"evil")
+    "22 name of 3 GiB": lambda make: (
+        header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 3 << 30) + bytes(10_240)
     ),
-    "zip: symlink of megabytes": lambda make: make.zip(("l", bytes(1 << 20), stat.S_IFLNK | 0o777)),
-    "zip: device": lambda make: make.zip(("null", b"", stat.S_IFCHR | 0o666)),
-    "zip: named pipe": lambda make: make.zip(("pipe", b"", stat.S_IFIFO | 0o666)),
-    "zip: folder with content": lambda make: make.zip(("d/", b"evil")),
-    "zip: overlapping members": overlapping_zip,
-    "zip: one name twice": lambda make: make.zip(("a", b"one"), ("a", b"two")),
-    "zip: two cases of one name": lambda make: make.zip(("a", b"one"), ("A", b"two")),
-    "zip: bomb": lambda make: make.zip(("zeros", bytes(80 << 20))),
+    "49 marker of another archive": lambda make: make.tar((".mnist.npz.extracted.json", b"{}"), ("out", DIR)),
+    "48 many empty files in few bytes": lambda make: zeros(300_000),
 }
 
 BROKEN = {
-    "negative size": lambda make: header("a", tarfile.REGTYPE, patch={124: b"\xff" * 12}) + bytes(1024),
+    "23 negative size": lambda make: header("a", tarfile.REGTYPE, patch={124: b"\xff" * 12}) + bytes(1024),
     "headers within headers": lambda make: (
         (header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 4) + b"abc\0" + bytes(508)) * 3000
     ),
-    "two sizes of one member": lambda make: make.tar(
+    "25 two sizes of one member": lambda make: make.tar(
         ("a", b"x" * 512, {"pax_headers": {"size": "99999"}}), ("b", b"y" * 512), mode="w"
     ),
     "cut in the data": lambda make: make.tar(("a", NOISE), mode="w")[:5000],
@@ -186,31 +155,22 @@ BROKEN = {
     "damaged header": lambda make: (
         make.tar(("a", b"x" * 512), ("b", b"xx"), mode="w")[:1024] + b"garb" * 1000
     ),
-    "second archive behind the end": lambda make: (
+    "26 second archive behind the end": lambda make: (
         make.tar(("a", b"xx"), mode="w") + make.tar(("b", b"xx"), mode="w")
     ),
-    "second archive, compressed": lambda make: make.tar(("a", b"xx")) + make.tar(("b", b"xx")),
-    "text behind the end": lambda make: make.tar(("a", b"xx"), mode="w") + b"and more",
-    "gzip cut in the data": lambda make: make.tar(("a", NOISE))[:50_000],
-    "gzip cut in its trailer": lambda make: make.tar(("a", b"xx"))[:-3],
+    "26 second archive, compressed": lambda make: make.tar(("a", b"xx")) + make.tar(("b", b"xx")),
+    "26 text behind the end": lambda make: make.tar(("a", b"xx"), mode="w") + b"and more",
+    "27 gzip cut in the data": lambda make: make.tar(("a", NOISE))[:50_000],
+    "27 gzip cut in its trailer": lambda make: make.tar(("a", b"xx"))[:-3],
     "garbage behind the gzip": lambda make: make.tar(("a", b"xx")) + b"garbage",
-    "xz cut in its trailer": lambda make: make.tar(("a", b"xx"), mode="w:xz")[:-3],
-    "bzip2 cut in the data": lambda make: make.tar(("a", NOISE), mode="w:bz2")[:50_000],
-    "one flipped bit": stored_gzip_with_a_flipped_bit,
-    "empty file": lambda make: b"",
-    "web page": lambda make: b"<!DOCTYPE html><title>Log in</title>",
+    "27 xz cut in its trailer": lambda make: make.tar(("a", b"xx"), mode="w:xz")[:-3],
+    "27 bzip2 cut in the data": lambda make: make.tar(("a", NOISE), mode="w:bz2")[:50_000],
+    "24 one flipped bit": stored_gzip_with_a_flipped_bit,
+    "53 empty file": lambda make: b"",
     "table": lambda make: b"a,b\n1,2\n",
     "one compressed table": lambda make: gzip.compress(b"a,b\n1,2\n"),
-    "zip: begins before its file": lambda make: zip_that_begins_before_its_file(make.zip(("a", b"x" * 1000))),
-    "zip: size that lies low": lambda make: patched_zip(make.zip(("a", b"x" * 1000)), size=10),
-    "zip: size that lies high": lambda make: patched_zip(make.zip(("a", b"x" * 1000)), size=5000),
-    "zip: wrong checksum": lambda make: patched_zip(make.zip(("a", b"x" * 1000)), crc=1),
-    "zip: encrypted": lambda make: patched_zip(make.zip(("a", b"x" * 1000)), flags=1),
-    "zip: cut": lambda make: make.zip(("a", b"x" * 1000))[:-30],
-    "zip: cut in the data": lambda make: make.zip(("a", NOISE))[:500],
-    "zip: damaged stored data": lambda make: flipped(make.zip(("a", NOISE), method=zipfile.ZIP_STORED), 100),
-    "zip: damaged deflated data": lambda make: flipped(make.zip(("a", bytes(range(256)) * 50)), 60),
-    "zip: two names for one member": lambda make: make.zip(("good", b"xx")).replace(b"good", b"evil", 1),
+    "43 zip behind a tar": lambda make: make.tar(("a", b"xx"), mode="w") + make.zip(("b", b"xx")),
+    "54 7z": lambda make: b"7z\xbc\xaf\x27\x1c" + b"..\\victim".ljust(600),
 }
 
 
@@ -223,48 +183,111 @@ def outside(tmp_path):
     return tmp_path
 
 
-def refuse(content, error, outside, source, files_in, untar):
-    url = source(content.replace(b"{outside}", str(outside).encode()), "archive")
-    before = files_in(outside)
-    with pytest.raises(error, match="from file://") as caught:
-        get_file("out", url, untar=untar, extract=not untar, cache_dir=outside / "cache")
-    assert type(caught.value) is error
-    assert files_in(outside) == before, "neither members nor the archive nor a staging folder"
-    assert all(path.read_text() == "unharmed" for path in outside.rglob("victim"))
+@pytest.fixture
+def refuse(outside, source, files_in):
+    """``refuse(content, error, untar)``: ``get_file`` raises ``error`` and leaves everything as it was."""
+
+    def call(content, error, untar):
+        url = source(content.replace(b"{outside}", str(outside).encode()), "archive")
+        before = files_in(outside)
+        with pytest.raises(error, match="from file://") as caught:
+            get_file("out", url, untar=untar, extract=not untar, cache_dir=outside / "cache", progress=False)
+        assert type(caught.value) is error or error is BefitError
+        assert files_in(outside) == before, "neither members nor the archive nor a staging folder"
+        assert all(path.read_text() == "unharmed" for path in outside.rglob("victim"))
+
+    return call
 
 
 @pytest.mark.parametrize("untar", [True, False], ids=["untar", "extract"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_archives(archives, outside, source, files_in, name, untar):
-    refuse(HOSTILE[name](archives), UnsafeArchiveError, outside, source, files_in, untar)
+def test_hostile_archives(archives, refuse, name, untar):
+    refuse(HOSTILE[name](archives), UnsafeArchiveError, untar)
 
 
 @pytest.mark.parametrize("untar", [True, False], ids=["untar", "extract"])
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_archives(archives, outside, source, files_in, name, untar):
-    refuse(BROKEN[name](archives), ArchiveError, outside, source, files_in, untar)
+def test_broken_archives(archives, refuse, name, untar):
+    refuse(BROKEN[name](archives), ArchiveError, untar)
+
+
+def test_a_web_page_is_called_one(refuse):
+    """Case 52."""
+    refuse(b"<!DOCTYPE html><title>Log in</title>", BefitError, True)
 
 
 def test_these_tests_would_see_an_escape(archives, outside):
     """The oracle itself: an extraction without checks does harm the victim."""
-    content = HOSTILE["dot-dot name"](archives)
+    content = HOSTILE["01 dot-dot name"](archives)
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for member in archive:
             (outside / "cache" / member.name).write_bytes(archive.extractfile(member).read())
     assert (outside / "victim").read_text() == "evil"
 
 
-@pytest.mark.parametrize("method", [93, 20, 99], ids=["Zstandard", "its old number", "AES"])
-def test_a_zip_means_the_same_on_every_python(archives, tmp_path, method):
-    """zipfile of Python 3.14 reads Zstandard, with errors of its own; that of 3.13 does not."""
-    for content in (b"x" * 1000, b""):
-        archive, staging = tmp_path / "archive", tmp_path / f"staging{len(content)}"
-        archive.write_bytes(patched_zip(archives.zip(("a", content)), method=method))
-        staging.mkdir()
-        with pytest.raises(ArchiveError, match=f"'a' .* befit does not read: method {method}"):
-            extract(
-                archive, staging, name="archive", formats=("zip",), limits=Limits(), wanted=None, label="x"
-            )
+def test_a_link_that_stands_where_the_folder_belongs_is_not_followed(archives, outside, source):
+    """Case 50."""
+    (outside / "elsewhere").mkdir()
+    (outside / "cache" / "datasets" / "out").symlink_to(outside / "elsewhere")
+    url = source(archives.tar(("out/victim", b"evil")), "archive")
+    with pytest.raises(ArchiveError, match="nothing was replaced"):
+        get_file("out", url, untar=True, cache_dir=outside / "cache", progress=False)
+    assert os.listdir(outside / "elsewhere") == []
+
+
+def test_a_tar_with_a_zip_in_its_last_member_is_a_tar(archives, outside, source):
+    """Case 43: a file that is both is what its start says."""
+    inner = archives.zip(("evil", b"xx"))
+    url = source(archives.tar(("a.zip", inner), mode="w"), "archive.zip")
+    folder = get_file("out", url, untar=True, cache_dir=outside / "cache", progress=False)
+    assert os.listdir(folder) == ["a.zip"]
+
+
+def test_a_wrong_name_does_not_matter(archives, outside, source):
+    """Case 51."""
+    url = source(archives.zip(("a", b"xx")), "archive.tar.gz")
+    folder = get_file("out.tar.gz", url, untar=True, cache_dir=outside / "cache", progress=False)
+    assert os.listdir(folder) == ["a"]
+
+
+class Endless(io.RawIOBase):
+    """A tar archive of empty files that never ends; it is made while it is read."""
+
+    def __init__(self):
+        self.made = 0
+        self.left = b""
+
+    def seek(self, offset, whence=0):
+        assert (offset, whence) == (0, 0)
+        self.made, self.left = 0, b""
+        return 0
+
+    def read(self, size=-1):
+        while len(self.left) < size:
+            self.left += header(f"{self.made}", tarfile.REGTYPE)
+            self.made += 1
+        data, self.left = self.left[:size], self.left[size:]
+        return data
+
+
+def test_ten_million_members_are_not_waited_for(tmp_path):
+    """Case 48: only as much is read as the limit allows, and a buffer more."""
+    archive = Endless()
+    with pytest.raises(UnsafeArchiveError, match="more than 500 members"):
+        unpack(archive, tmp_path, limits=Limits(members=500), size=10_000_000 * 512)
+    assert archive.made < 2000
+
+
+def test_folders_that_are_only_implied_count_as_members(archives, tmp_path):
+    content = archives.tar(("/".join("abcdefgh") + "/x", b"xx"))
+    with pytest.raises(UnsafeArchiveError, match="more than 8 members"):
+        unpack(io.BytesIO(content), tmp_path, limits=Limits(members=8), size=len(content))
+
+
+def unpack(file, staging, *, limits, size):
+    return extract(
+        file, size, staging, name="archive", formats=("tar", "zip"), limits=limits, wanted=None, label="x"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +298,6 @@ def seeds(archives):
         ),
         archives.tar(("n" * 120, b"xx"), ("é", b"yy"), mode="w", format=tarfile.GNU_FORMAT),
         archives.tar(("n" * 120, b"xx"), ("é", b"yy", {"pax_headers": {"mtime": "1.5"}}), mode="w"),
-        archives.zip(("d/f", b"content" * 50), ("l", b"d/f", stat.S_IFLNK | 0o777), ("e/", b"")),
     ]
 
 
@@ -287,19 +309,11 @@ def test_damaged_archives_are_refused_or_stay_inside(tmp_path_factory, seeds, da
     content = bytearray(data.draw(st.sampled_from(seeds)))
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    (folder / "archive").write_bytes(data.draw(st.sampled_from([bytes, gzip.compress]))(bytes(content)))
+    packed = data.draw(st.sampled_from([bytes, gzip.compress]))(bytes(content))
     (folder / "staging").mkdir()
     with contextlib.suppress(ArchiveError):
-        extract(
-            folder / "archive",
-            folder / "staging",
-            name="archive",
-            formats=("tar", "zip"),
-            limits=Limits(),
-            wanted=None,
-            label="archive",
-        )
-    assert set(os.listdir(folder)) == {"archive", "staging"}
+        unpack(io.BytesIO(packed), folder / "staging", limits=Limits(), size=len(packed))
+    assert set(os.listdir(folder)) == {"staging"}
     assert set(os.listdir(folder / "staging")) == {"members"}
     root = (folder / "staging" / "members").resolve()
     assert all(path.resolve().is_relative_to(root) for path in (folder / "staging").rglob("*/*"))

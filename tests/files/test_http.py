@@ -5,13 +5,16 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from befit.errors import ArgumentError, DownloadError
-from befit.files import get_file
+from befit.files import get_file, http
+from befit.files.origin import Version
 
 BODY = bytes(range(256)) * 2000
+OLD = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
 @pytest.fixture
@@ -141,6 +144,13 @@ def test_redirects_are_followed(server, answer, get, status):
     assert get(server.url("/a/start")) == BODY
 
 
+def test_a_redirect_to_a_name_that_is_not_ascii_is_followed(server, answer, get):
+    """Its bytes are UTF-8, and ``http.server`` writes Latin-1."""
+    server.serve("/%C3%A9", BODY)
+    location = "/\u00e9".encode().decode("latin-1")
+    assert get(server.serve("/a", answer(status=302, headers={"Location": location}))) == BODY
+
+
 def test_a_loop_of_redirects_ends(server, answer, get):
     url = server.serve("/a", answer(status=302, headers={"Location": "/a"}))
     with pytest.raises(DownloadError, match="more than 10 redirects"):
@@ -207,6 +217,19 @@ def test_no_secret_goes_to_another_server(new_server, answer, get, other):
     assert last.headers["user-agent"] == "mine"
 
 
+def test_no_secret_goes_to_a_mirror_elsewhere(new_server, answer, get):
+    first, second = new_server(), new_server()
+    urls = [
+        first.serve("/b", answer(status=404)),
+        first.serve("/c", answer(status=404)),
+        second.serve("/b", BODY),
+    ]
+    assert get(urls[0], mirrors=urls[1:], headers={**SECRETS, "User-Agent": "mine"}) == BODY
+    assert "secret" in str(first.seen[1].headers), "the same server"
+    assert "secret" not in str(second.seen[0].headers)
+    assert second.seen[0].headers["user-agent"] == "mine"
+
+
 def test_a_password_in_the_url_is_sent_as_credentials_and_never_shown(server, answer, get):
     url = server.serve("/file", BODY).replace("http://", "http://me:p%40ss@")
     assert get(url) == BODY
@@ -248,6 +271,53 @@ def test_a_compressed_body_that_is_cut_without_a_length_is_noticed(server, answe
     url = server.serve("/file", short, answer(BODY))
     assert get(url) == BODY
     assert len(server.seen) == 2
+
+
+# Lengths and parts
+
+
+def test_a_length_of_thousands_of_digits_is_none(server, answer, get):
+    url = server.serve("/file", answer(BODY, length=None, headers={"Content-Length": "1" * 5000}))
+    assert get(url) == BODY
+    assert len(server.seen) == 1
+
+
+def test_a_part_that_names_no_version_is_asked_for_once(server, answer, get):
+    old = {"Last-Modified": OLD}
+    cut = answer(BODY, headers=old, sent=100_000)
+    rest = answer(BODY[100_000:], 206, {"Content-Range": f"bytes 100000-{len(BODY) - 1}/{len(BODY)}"})
+    assert get(server.serve("/file", cut, rest, cut, answer(BODY, headers=old)), connections=1) == BODY
+    asked = [request.headers.get("range") for request in server.seen]
+    assert asked == [None, f"bytes=100000-{len(BODY) - 1}", None, None]
+    assert server.seen[1].headers["if-range"] == old["Last-Modified"]
+
+
+def test_a_file_that_has_changed_is_still_asked_for_in_parts(server, answer, get):
+    old, new = {"ETag": '"a"'}, {"ETag": '"b"'}
+    rest = {**new, "Content-Range": f"bytes 100000-{len(BODY) - 1}/{len(BODY)}"}
+    cut = answer(BODY, headers=new, sent=100_000)
+    answers = [answer(BODY[::-1], headers=old, sent=100_000), cut, cut, answer(BODY[100_000:], 206, rest)]
+    assert get(server.serve("/file", *answers), connections=1) == BODY
+    asked = [request.headers.get("if-range") for request in server.seen]
+    assert asked == [None, '"a"', None, '"b"']
+
+
+@pytest.mark.parametrize(
+    ("headers", "version"),
+    [
+        ({"Content-Length": "5", "ETag": '"a"'}, Version(5, '"a"', is_strong=True)),
+        ({"Content-Length": "5", "Transfer-Encoding": "chunked"}, Version()),
+        ({"ETag": 'W/"a"'}, Version(None, 'W/"a"')),
+        ({"Last-Modified": OLD, "Date": "Wed, 21 Oct 2015 07:28:59 GMT"}, Version(None, OLD)),
+        ({"Last-Modified": OLD, "Date": "Wed, 21 Oct 2015 07:29:00 GMT"}, Version(None, OLD, is_strong=True)),
+        ({"Last-Modified": OLD}, Version(None, OLD)),
+    ],
+)
+def test_only_a_version_that_is_strong_goes_into_if_range(headers, version):
+    assert http._version(SimpleNamespace(headers=headers)) == version
+    asked = http._range_headers(2, 4, version)
+    assert asked.pop("If-Range", None) == (version.validator if version.is_strong else None)
+    assert asked == {"Range": "bytes=2-3"}
 
 
 # Certificates and proxies

@@ -53,6 +53,8 @@ def test_absolute_paths_win_and_relative_ones_are_joined(arguments, file):
         ("x.TAR.BZ2", "x.TAR.BZ2", "x"),
         ("x.tar.bz", "x.tar.bz", "x"),
         ("x.txz", "x.txz", "x"),
+        ("x.tar.zst", "x.tar.zst", "x"),
+        ("x.tzst", "x.tzst", "x"),
         ("data.zip", "data.zip", "data"),
         ("v1.2", "v1.2.tar.gz", "v1.2"),
         ("v1.2.tar.gz", "v1.2.tar.gz", "v1.2"),

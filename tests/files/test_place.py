@@ -46,7 +46,7 @@ def put(tmp_path, folder):
             else:
                 path.write_text(what)
             kind = "directory" if what is None else "symlink" if isinstance(what, bytes) else "file"
-            members[tuple(name.split("/"))] = kind
+            members[tuple(name.split("/"))] = Record.of(path, kind)
         staged = Extracted(root, members)
         archive = folder / "archive.tar.gz"
         known = known or {}
@@ -81,8 +81,11 @@ def test_members_arrive_and_are_recorded(put, folder):
 def test_what_is_there_already_is_kept_if_it_is_the_same(put, folder):
     put(OLD)
     os.utime(folder / "d/a", ns=(0, 0))
-    put(OLD)
+    known = put(OLD)
     assert (folder / "d/a").stat().st_mtime_ns == 0, "not replaced"
+    assert known["d", "a"] == Record.of(folder / "d/a", "file"), (
+        "recorded as it is here, not as it was staged"
+    )
     assert content_of(folder) == OLD
 
 

@@ -9,7 +9,15 @@ import time
 import pytest
 
 from befit._internal import staging
-from befit._internal.staging import is_temporary_name, part_file, staging_folder, sweep
+from befit._internal.staging import (
+    claim_download,
+    give_away,
+    is_temporary_name,
+    new_download,
+    part_file,
+    staging_folder,
+    sweep,
+)
 
 
 def test_a_part_file_is_a_neighbour_and_goes_away(tmp_path):
@@ -122,3 +130,47 @@ def test_the_sweep_does_not_follow_a_link(tmp_path, dead):
     sweep(tmp_path / "data.csv")
     assert not link.is_symlink()
     assert (tmp_path / "precious" / "file").read_text() == "x"
+
+
+@posix
+def test_what_another_user_left_is_not_touched(tmp_path, dead, monkeypatch):
+    kept = {leave(tmp_path, dead), leave(tmp_path, dead, kind="download")}
+    other = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: other)
+    sweep(tmp_path / "data.csv")
+    assert claim_download(tmp_path / "data.csv") is None
+    assert set(tmp_path.iterdir()) == kept
+
+
+@posix
+def test_a_process_that_may_not_be_asked_lives(tmp_path, monkeypatch):
+    path = leave(tmp_path, os.getppid())
+
+    def kill(pid, signal):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", kill)
+    sweep(tmp_path / "data.csv")
+    assert path.exists()
+
+
+@posix
+def test_only_a_download_is_claimed(tmp_path, dead):
+    kept = {leave(tmp_path, dead), leave(tmp_path, dead, kind="staging")}
+    assert claim_download(tmp_path / "data.csv") is None
+    assert set(tmp_path.iterdir()) == kept
+    leave(tmp_path, dead, kind="download")
+    claimed = claim_download(tmp_path / "data.csv")
+    assert set(tmp_path.iterdir()) == {claimed, *kept}
+
+
+@posix
+def test_a_download_is_private_until_it_is_moved(tmp_path):
+    old = os.umask(0)
+    try:
+        folder = new_download(tmp_path / "x")
+    finally:
+        os.umask(old)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    give_away(folder, tmp_path / "x")
+    assert claim_download(tmp_path / "x").stat().st_mode & 0o777 == 0o700

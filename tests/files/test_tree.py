@@ -61,3 +61,15 @@ def test_all_descriptors_are_closed(root):
         tree.write(("a", "b", "c"), [b"x"], executable=False)
         tree.hard_link(("x", "y"), ("a", "b", "c"))
     assert len(os.listdir(descriptors)) == before
+
+
+@pytest.mark.parametrize("kind", [DescriptorTree, PathTree])
+def test_a_write_that_takes_only_some_bytes_is_gone_on_with(root, kind, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data)[:3]))
+    with kind(root) as tree:
+        tree.write(("d", "f"), [b"0123456789", b"", memoryview(b"abcd")], executable=True, mtime_ns=5 * 10**9)
+    found = root / "d" / "f"
+    assert found.read_bytes() == b"0123456789abcd"
+    assert found.stat().st_mtime_ns == 5 * 10**9
+    assert found.stat().st_mode & 0o777 & ~0o022 == 0o755

@@ -50,6 +50,14 @@ class Progress:
         if self._bar is not None:
             self._bar.update(amount)
 
+    def reach(self, amount: int, total: int | None) -> None:
+        """Show ``amount`` of ``total`` units as done; what was done at the first call took no time."""
+        if self._bar is None:
+            return
+        if self._bar.total != total:
+            self._bar.total, self._bar.initial, self._bar.n = total, amount, amount
+        self._bar.update(amount - self._bar.n)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -4,6 +4,7 @@
 ``KERAS_HOME``            the folder that Keras and befit keep their files in (default ``~/.keras``)
 ``KERAS_BACKEND``         the backend of Keras, read by Keras when it is imported
 ``BEFIT_OFFLINE``         ``1``: ``get_file`` takes what is in the cache and never goes online
+``BEFIT_LOCK``            the file in which ``get_file`` looks for digests, and records those of new files
 ``BEFIT_PROGRESS``        ``0``: no progress bars, ``1``: also where standard error is no terminal
 ``BEFIT_MMAP``            ``0``: HDF5 files are never mapped into memory, ``1``: also those on a network
 ``BEFIT_SCRATCH``         the folder for temporary files as large as a data set
@@ -61,6 +62,11 @@ def keras_home() -> Path:
 def offline() -> bool:
     """Return whether going online is forbidden."""
     return _flag("BEFIT_OFFLINE") or False
+
+
+def lock_file() -> str | None:
+    """Return the lock file that is named for the digests of downloads."""
+    return os.environ.get("BEFIT_LOCK") or None
 
 
 def map_files() -> bool | None:

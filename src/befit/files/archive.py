@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 from befit.errors import ArchiveError, ArgumentError
+from befit.files import decompress
 from befit.files.limits import Budget
-from befit.files.member import ByteStream, Member
+from befit.files.member import Member
+from befit.files.reader import Reader, SeekingReader
 from befit.files.tar import read_members as read_tar
-from befit.files.xz import XzReader
+from befit.files.tar_fields import BLOCK
+from befit.files.tar_header import is_header
 from befit.files.zip import read_members as read_zip
+from befit.files.zip_directory import has_directory
 
 Format: TypeAlias = Literal["tar", "zip"]
 
+_START = 1024  # bytes that tell what a file is
 
-_BLOCK = 512  # bytes, of which everything in a tar archive is a multiple
-_DECODERS: tuple[tuple[bytes, str, str, Callable[[BinaryIO], ByteStream]], ...] = (
-    (b"\x1f\x8b", "gzip", "gzip", lambda file: gzip.GzipFile(fileobj=file)),
-    (b"BZh", "bzip2", "bz2", bz2.BZ2File),
-    (b"\xfd7zXZ\x00", "xz", "lzma", XzReader),
+
+class _Compression(NamedTuple):
+    magic: tuple[bytes, ...]
+    name: str
+    codec: Callable[[], decompress.Codec]
+    opened_with: str
+
+
+_COMPRESSIONS = (
+    _Compression((b"\x1f\x8b",), "gzip", decompress.gzip_codec, "gzip.open"),
+    _Compression((b"BZh",), "bzip2", decompress.bzip2_codec, "bz2.open"),
+    _Compression((b"\xfd7zXZ\x00",), "xz", decompress.xz_codec, "lzma.open"),
+    _Compression(
+        (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + number]) + b"\x2a\x4d\x18" for number in range(16))),
+        "Zstandard",
+        decompress.zstd_codec,
+        "compression.zstd.open (backports.zstd before Python 3.14)",
+    ),
 )
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_UNPACK_IT = "call without extract, and unpack it with"
 _FOREIGN = (
-    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"PK\x07\x08", "one part of a split zip archive"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", f"{_UNPACK_IT} the program 7z or the package py7zr"),
+    (b"Rar!\x1a\x07", "a RAR archive", f"{_UNPACK_IT} the program unrar"),
+    (b"PK\x07\x08", "one part of a split zip archive", "join its parts first, with: zip -s 0"),
+    (b"\x1f\x9d", "a file of the program compress", f"{_UNPACK_IT} the program uncompress"),
+    (b"\x04\x22\x4d\x18", "an LZ4 file", f"{_UNPACK_IT} the program lz4"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "call without extract"),
 )
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
-
-
-@dataclass(frozen=True)
-class Detected:
-    """The format of a file, and how to read through its compression."""
-
-    format: Format
-    decode: Callable[[BinaryIO], ByteStream]
 
 
 def archive_formats(archive_format: str | Sequence[str] | None) -> tuple[Format, ...]:
@@ -69,80 +76,72 @@ def archive_formats(archive_format: str | Sequence[str] | None) -> tuple[Format,
 def looks_like_html(path: Path) -> bool:
     """Return whether the file begins as a web page does."""
     with path.open("rb") as file:
-        start = file.read(1024)
-    return start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_HTML)
+        return _is_html(file.read(_START))
 
 
-def detect(path: Path) -> Detected:
-    """Return the format of the archive, by its content.
-
-    Raises:
-        ArchiveError: no archive that befit reads; says what it seems to be.
-    """
-    with path.open("rb") as file:
-        start = file.read(_BLOCK)
-        if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            return Detected("zip", _as_it_is)
-        for magic, name, module, decode in _DECODERS:
-            if start.startswith(magic):
-                file.seek(0)
-                try:
-                    inner = decode(file).read(_BLOCK)
-                except (OSError, EOFError, zlib.error) as error:
-                    if isinstance(error, OSError) and error.errno is not None:
-                        raise  # the disk, not the archive
-                    raise ArchiveError(f"a broken {name} file: {error}") from error
-                if _is_tar_block(inner):
-                    return Detected("tar", decode)
-                raise ArchiveError(
-                    f"a single {name}-compressed file, not an archive of files; call without extract and "
-                    f"open it with {module}.open"
-                )
-    if _is_tar_block(start):
-        return Detected("tar", _as_it_is)
-    if looks_like_html(path):
-        raise ArchiveError("a web page (HTML), not an archive; is it a login or error page?")
-    for magic, name in _FOREIGN:
-        if start.startswith(magic):
-            raise ArchiveError(f"{name}, which befit does not extract")
-    raise ArchiveError(
-        "an empty file" if not start else f"not a tar or zip archive (it starts with {start[:8]!r})"
-    )
-
-
-def read_members(path: Path, formats: tuple[Format, ...], budget: Budget) -> Iterator[Member]:
+def read_members(file: BinaryIO, formats: tuple[Format, ...], budget: Budget) -> Iterator[Member]:
     """Yield the members of the archive; after the last one, its end and checksums have been verified.
+
+    A tar archive is read from its start to its end; only a zip archive is read here and there. What ``file``
+    itself raises passes as it is.
 
     Raises:
         ArchiveError: not an archive of these formats, or a damaged one.
         UnsafeArchiveError: a member of a kind that is not extracted, or more than the limits allow.
+        MissingDependencyError: a package that decodes it is not installed.
     """
-    found = detect(path)
-    if found.format not in formats:
+    start = Reader(file, "the file").take(_START)
+    for compression in _COMPRESSIONS:
+        if start.startswith(compression.magic):
+            file.seek(0)
+            yield from _read_compressed(file, compression, formats, budget)
+            return
+    if not start.startswith(_ZIP):
+        if is_header(start[:BLOCK]):
+            _check_allowed("tar", formats)
+            file.seek(0)
+            yield from read_tar(Reader(file, "the tar archive", budget.decode), budget)
+            return
+        _refuse_what_is_known(start)
+    reader = SeekingReader(file, "the zip archive")
+    # Before the first member may stand a program that unpacks them.
+    if not start.startswith(_ZIP) and not has_directory(reader):
+        raise ArchiveError(f"not a tar or zip archive (it starts with {start[:8]!r})")
+    _check_allowed("zip", formats)
+    yield from read_zip(reader, budget)
+
+
+def _read_compressed(
+    file: BinaryIO, compression: _Compression, formats: tuple[Format, ...], budget: Budget
+) -> Iterator[Member]:
+    stream = decompress.Decoded(file, compression.codec(), f"the {compression.name} file")
+    reader = Reader(stream, "the tar archive", budget.decode)
+    if not is_header(reader.peek(BLOCK)):
         raise ArchiveError(
-            f"a {found.format} archive, and archive_format allows {' and '.join(formats)}; write "
+            f"a single {compression.name}-compressed file, not an archive of files; call without extract "
+            f"and open it with {compression.opened_with}"
+        )
+    _check_allowed("tar", formats)
+    yield from read_tar(reader, budget)
+
+
+def _check_allowed(found: Format, formats: tuple[Format, ...]) -> None:
+    if found not in formats:
+        raise ArchiveError(
+            f"a {found} archive, and archive_format allows {' and '.join(formats)}; write "
             "archive_format='auto'"
         )
-    with path.open("rb") as file:
-        if found.format == "zip":
-            yield from read_zip(file, budget)
-        else:
-            with closing(found.decode(file)) as stream:
-                yield from read_tar(stream, budget)
 
 
-def _as_it_is(file: BinaryIO) -> ByteStream:
-    return file
+def _refuse_what_is_known(start: bytes) -> None:
+    if not start:
+        raise ArchiveError("an empty file")
+    if _is_html(start):
+        raise ArchiveError("a web page (HTML), not an archive; is it a login or error page?")
+    for magic, name, advice in _FOREIGN:
+        if start.startswith(magic):
+            raise ArchiveError(f"{name}, which befit does not extract; {advice}")
 
 
-def _is_tar_block(block: bytes) -> bool:
-    """Return whether ``block`` is the header of a tar member, or the empty block that ends an archive."""
-    if len(block) < _BLOCK:
-        return False
-    if not block.strip(b"\0"):
-        return True
-    try:
-        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")  # verifies the header's checksum
-    except tarfile.TarError:
-        return False
-    return True
+def _is_html(start: bytes) -> bool:
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_HTML)

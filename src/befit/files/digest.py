@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import time_ns
 
 from befit.errors import ArgumentError
+from befit.files.stamp import Fingerprint, Stamp, read_stamp, save_stamp
 
 ALGORITHM_OF_LENGTH = {32: "md5", 40: "sha1", 64: "sha256", 96: "sha384", 128: "sha512"}
 ALGORITHMS = tuple(ALGORITHM_OF_LENGTH.values())
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Hasher:
         # Integrity, not secrecy: md5 stays available where a policy forbids it for security.
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """Add ``data`` to every digest."""
         for running in self._hashes.values():
             running.update(data)
@@ -42,26 +45,68 @@ class Hasher:
         return Digest(algorithm, self._hashes[algorithm].hexdigest())
 
 
-def digest_of(path: Path, algorithm: str) -> Digest:
-    """Return the digest of the file at ``path``."""
-    with path.open("rb") as file:
-        running = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
-    return Digest(algorithm, running.hexdigest())
+def digests_of(path: Path, algorithms: Collection[str]) -> dict[str, Digest]:
+    """Return the digests of the file at ``path``, which is read once."""
+    hasher = Hasher(algorithms)
+    buffer = memoryview(bytearray(_CHUNK))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            hasher.update(buffer[:size])
+    return {name: hasher.digest(name) for name in algorithms}
 
 
 class FileDigests:
-    """Digests of files during one call: a file is read again only if it has changed since."""
+    """Digests of files during one call: a file is read only if neither its stamp nor this call knows them.
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str | int, ...], Digest] = {}
+    What was read is stamped, so that the next call need not. One thing is never written over: a recorded
+    digest that the file does not have any more, for that may be damage. ``accept`` says that it is not.
+    """
+
+    def __init__(self, *, trust_stamps: bool = True) -> None:
+        self._trust_stamps = trust_stamps
+        self._known: dict[tuple[Path, Fingerprint], dict[str, str]] = {}
+        self._contradictions: dict[Path, Stamp] = {}
 
     def of(self, path: Path, algorithm: str) -> Digest:
         """Return the digest of the file at ``path``."""
-        found = path.stat()  # before it is read: if it changes meanwhile, the next look does not match
-        seen = (algorithm, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        if seen not in self._known:
-            self._known[seen] = digest_of(path, algorithm)
-        return self._known[seen]
+        return self.one_of(path, (algorithm,))
+
+    def one_of(self, path: Path, algorithms: Collection[str]) -> Digest:
+        """Return the digest of the file at ``path`` by one of ``algorithms``, whichever is known already."""
+        found = Fingerprint.of(path.stat())
+        known = self._known.setdefault((path, found), {})
+        if known.keys().isdisjoint(algorithms):
+            stamp = read_stamp(path)
+            if self._trust_stamps and stamp is not None and stamp.fingerprint.is_same(found):
+                known.update(stamp.digests)
+            if known.keys().isdisjoint(algorithms):
+                wanted = "sha256" if "sha256" in algorithms else next(iter(algorithms))
+                known.update(self._read(path, wanted, found, stamp))
+        algorithm = next(name for name in algorithms if name in known)
+        return Digest(algorithm, known[algorithm])
+
+    def accept(self, path: Path) -> None:
+        """Take the file as it was read for a good one, whatever was recorded of it before."""
+        stamp = self._contradictions.pop(path, None)
+        if stamp is not None:
+            save_stamp(path, stamp)
+
+    def _read(self, path: Path, algorithm: str, found: Fingerprint, stamp: Stamp | None) -> dict[str, str]:
+        recorded = {} if stamp is None else stamp.digests
+        wanted = {algorithm}
+        if recorded and algorithm not in recorded:
+            wanted.add(next(iter(recorded)))  # to see whether the other recorded digests still hold
+        started = time_ns()
+        digests = {name: digest.hexdigest for name, digest in digests_of(path, wanted).items()}
+        if not found.is_same(Fingerprint.of(path.stat())) or not found.is_settled(started):
+            return digests  # it changed meanwhile, or could have without a trace: the next call reads again
+        if any(recorded.get(name, digits) != digits for name, digits in digests.items()):
+            self._contradictions[path] = Stamp(found, digests)
+        elif stamp is None:
+            save_stamp(path, Stamp(found, digests))
+        elif not (stamp.fingerprint.is_same(found) and algorithm in recorded):
+            save_stamp(path, replace(stamp, fingerprint=found, digests={**recorded, **digests}))
+        return digests
 
 
 def parse_digest(text: str, algorithm: str = "auto") -> Digest:

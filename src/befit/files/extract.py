@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from befit._internal.staging import is_temporary_name
 from befit.errors import ArchiveError, UnsafeArchiveError
 from befit.files import tree
 from befit.files.archive import Format, read_members
 from befit.files.limits import Budget, Limits
-from befit.files.marker import is_marker_name
+from befit.files.marker import FOLDER, Record, is_marker_name
 from befit.files.member import Member
-from befit.files.names import Catalogue, Kind, Parts, member_parts
+from befit.files.names import Catalogue, Parts, member_parts
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,12 @@ class Extracted:
     """What an archive brought: the folder that holds it, and its members, a folder before its content."""
 
     root: Path
-    members: dict[Parts, Kind]
+    members: dict[Parts, Record]
 
 
 def extract(
-    archive: Path,
+    archive: BinaryIO,
+    archive_bytes: int,
     staging: Path,
     *,
     name: str,
@@ -36,7 +40,15 @@ def extract(
 ) -> Extracted:
     """Unpack ``archive`` into the empty folder ``staging``.
 
+    The file may still be growing while it is read: a tar archive is read forward only. What reading it raises
+    passes as it is.
+
+    Of modes only "executable" is kept: a file is never setuid or writable by everybody. The time of the last
+    change is kept as well, for files.
+
     Args:
+        archive: a file at its start.
+        archive_bytes: its size, or the size that it will have.
         name: the archive's own name in the folder that the members will be moved to.
         wanted: the folder that must be at the top. Where the archive does not have it, all its members
             are put into one of that name.
@@ -49,10 +61,12 @@ def extract(
     """
     root = staging / "members"
     root.mkdir(mode=0o755)
-    budget = Budget(limits, archive.stat().st_size)
+    disk = shutil.disk_usage(root)
+    # Some file systems do not know their size.
+    budget = Budget(limits, archive_bytes, disk.free if disk.total else math.inf)
     try:
-        members = dict(_unpack(archive, root, formats, budget))
-        if wanted is None or members.get((wanted,)) == "directory":
+        members = _unpack(archive, root, formats, budget)
+        if wanted is None or members.get((wanted,)) == FOLDER:
             _check_reserved(members, name)
             return Extracted(root, members)
     except ArchiveError as error:
@@ -60,11 +74,11 @@ def extract(
     wrapped = staging / "wrapped"
     wrapped.mkdir(mode=0o755)
     root.rename(wrapped / wanted)
-    inside: dict[Parts, Kind] = {(wanted, *parts): kind for parts, kind in members.items()}
-    return Extracted(wrapped, {(wanted,): "directory", **inside})
+    inside = {(wanted, *parts): record for parts, record in members.items()}
+    return Extracted(wrapped, {(wanted,): FOLDER, **inside})
 
 
-def _check_reserved(members: Mapping[Parts, Kind], archive_name: str) -> None:
+def _check_reserved(members: Mapping[Parts, Record], archive_name: str) -> None:
     for parts in members:
         if len(parts) > 1:
             continue
@@ -74,26 +88,30 @@ def _check_reserved(members: Mapping[Parts, Kind], archive_name: str) -> None:
                 f"the archive holds {name!r}, which is the name of the archive file itself; "
                 f"pass another fname, such as {name + '.tar.gz'!r}"
             )
-        if (
-            is_marker_name(name)
-            or is_temporary_name(name)
-            or (name.startswith(".") and name.endswith(".lock"))
-        ):
+        folded = name.casefold()
+        is_lock = folded.startswith(".") and folded.endswith(".lock")
+        if is_lock or is_marker_name(folded) or is_temporary_name(folded):
             raise UnsafeArchiveError(f"member {name!r} has a name that befit uses for its own records")
 
 
-def _unpack(archive: Path, root: Path, formats: tuple[Format, ...], budget: Budget) -> Catalogue:
+def _unpack(
+    archive: BinaryIO, root: Path, formats: tuple[Format, ...], budget: Budget
+) -> dict[Parts, Record]:
     catalogue = Catalogue()
+    records: dict[Parts, Record] = {}
     hard_links: dict[Parts, Parts] = {}
     symlinks: dict[Parts, str] = {}
     with tree.open_tree(root) as folder:
         for member in read_members(archive, formats, budget):
-            budget.count_member()
             parts = member_parts(member.name, budget.limits)
             _check_kind(member, parts)
             catalogue.add(parts, member.kind)
+            budget.count(len(catalogue))
             if member.kind == "file":
-                folder.write(parts, member.chunks, executable=member.executable)
+                found = folder.write(
+                    parts, member.chunks, executable=member.executable, mtime_ns=member.mtime_ns
+                )
+                records[parts] = Record("file", found.st_size, found.st_mtime_ns)
             elif member.kind == "directory":
                 folder.make_folder(parts)
             elif member.kind == "hard link":
@@ -101,11 +119,12 @@ def _unpack(archive: Path, root: Path, formats: tuple[Format, ...], budget: Budg
             else:
                 symlinks[parts] = member.target
         # Links come last: while files are written there is none that could lead a path elsewhere.
-        _make_hard_links(folder, hard_links, catalogue)
+        _make_hard_links(folder, hard_links, catalogue, records)
         for parts, target in symlinks.items():
             _check_symlink(parts, symlinks, catalogue)
-            folder.symlink(parts, target)
-    return catalogue
+            found = folder.symlink(parts, target)
+            records[parts] = Record("symlink", found.st_size, found.st_mtime_ns)
+    return {parts: records.get(parts, FOLDER) for parts, _ in catalogue}
 
 
 def _check_kind(member: Member, parts: Parts) -> None:
@@ -117,16 +136,17 @@ def _check_kind(member: Member, parts: Parts) -> None:
         )
 
 
-def _make_hard_links(folder: tree.Tree, links: dict[Parts, Parts], catalogue: Catalogue) -> None:
-    made: set[Parts] = set()
+def _make_hard_links(
+    folder: tree.Tree, links: dict[Parts, Parts], catalogue: Catalogue, records: dict[Parts, Record]
+) -> None:
     for parts, existing in links.items():
-        if catalogue.kind(existing) != "file" and existing not in made:
+        if catalogue.kind(existing) != "file" and existing not in records:
             raise UnsafeArchiveError(
                 f"member {'/'.join(parts)!r} is a hard link to {'/'.join(existing)!r}, which is no file "
                 f"of the archive before it"
             )
         folder.hard_link(parts, existing)
-        made.add(parts)
+        records[parts] = records[existing]._replace(kind="hard link")
 
 
 def _check_symlink(parts: Parts, links: dict[Parts, str], catalogue: Catalogue) -> None:

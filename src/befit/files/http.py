@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http
 import os
+import re
 import ssl
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, unquote, urljoin
 
 import urllib3
 from urllib3.exceptions import (
     HTTPError,
     LocationValueError,
+    ProtocolError,
     ProxyError,
     ProxySchemeUnknown,
     SSLError,
@@ -23,85 +29,244 @@ import befit
 from befit._internal import settings
 from befit.errors import ArgumentError, DownloadError
 from befit.files.encoding import decoded
+from befit.files.options import HARMLESS_HEADERS, TransferOptions
+from befit.files.origin import Body, DisagreementError, NoRangesError, Version
 from befit.files.retry import TransientError, retry_after
-from befit.files.transfer import Body, TransferOptions
-from befit.files.url import split_url, without_credentials
+from befit.files.url import is_same_host, shown, split_url, without_credentials
 
 MOST_REDIRECTS = 10
 
 _CHUNK = 1 << 17
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_WHOLE = {200, 203}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _PASSING = {408, 425, 429}  # and every 5xx
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-# All that may go on to another host: any other header can be a credential.
-_HARMLESS_HEADERS = {"user-agent", "accept", "accept-language"}
 
 
-@contextmanager
-def open_http(url: str, options: TransferOptions) -> Iterator[Body]:
-    """Request ``url``, follow its redirects, and offer the body of the answer.
+class HttpOrigin:
+    """See ``Origin``. Connections are kept between answers, to each host as many as threads used them."""
 
-    Raises:
-        ArgumentError: not a URL that can be requested.
-        DownloadError: the server refused, or redirected to where befit does not follow.
-        TransientError: a failure that may pass.
-    """
-    start = split_url(url)
-    if not start.hostname:
-        raise ArgumentError(f"the URL {url!r} names no host")
-    first = address = without_credentials(start)
-    headers = _with_credentials(options.headers, start)
-    for _ in range(MOST_REDIRECTS + 1):
-        with _answer(address, _allowed(headers, start, address), options) as response:
+    def __init__(self, url: str, options: TransferOptions) -> None:
+        self._start = split_url(url)
+        if not self._start.hostname:
+            raise ArgumentError(f"the URL {shown(url)!r} names no host")
+        self._url = without_credentials(self._start)
+        self._options = options
+        self._headers = _with_credentials(options.headers, self._start)
+        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
+        self._opening = threading.Lock()
+        self._may_ask_if_range = True
+
+    @contextmanager
+    def open(self, start: int, end: int | None, known: Version | None) -> Iterator[Body]:
+        """See ``Origin``."""
+        asked = _range_headers(start, end, known if self._may_ask_if_range else None)
+        with self._answer(asked) as (response, address):
+            is_whole = response.status != 206
+            if is_whole and "Range" in asked and response.status in _WHOLE:
+                refusal = f"{shown(address)} sends the whole file when asked for a part"
+                if _version(response) != known:
+                    raise DisagreementError(f"{refusal}, because it has changed")
+                if "If-Range" not in asked:
+                    raise NoRangesError(refusal)
+            else:
+                yield self._body(response, address, start, is_part="Range" in asked)
+                return
+        # Some servers do not know their own ETag in If-Range. The validator of the part is compared anyway.
+        self._may_ask_if_range = False
+        with self.open(start, end, known) as body:
+            yield body
+
+    def close(self) -> None:
+        """See ``Origin``."""
+        for pools in self._pools.values():
+            pools.clear()
+
+    def _body(self, response: urllib3.BaseHTTPResponse, address: str, start: int, *, is_part: bool) -> Body:
+        if is_part and response.status == 416:
+            raise DisagreementError(f"{shown(address)} has no bytes from {start:,} on (416)")
+        end: int | None
+        if is_part and response.status == 206:
+            version, end = _part_of(response, address, start)
+        else:
+            _check_status(response, address)
+            version = _version(response)
+            end = version.total
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding in ("", "identity"):
+            return _HttpBody(response, address, start, end, version)
+        if is_part:
+            raise NoRangesError(f"{shown(address)} compresses a part of the file for the way")
+        return _EncodedBody(response, address, encoding)
+
+    @contextmanager
+    def _answer(self, asked: Mapping[str, str]) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
+        """Send a request and follow its redirects; a connection that is not read to its end is closed."""
+        address = self._url
+        for _ in range(MOST_REDIRECTS + 1):
+            headers = {**_allowed(self._headers, self._start, address), **asked}
+            with _explained(address):
+                response = self._pool_for(address).urlopen(
+                    "GET", address, headers=headers, redirect=False, retries=False, preload_content=False
+                )
             if response.status in _REDIRECTS:
+                response.close()
                 address = _redirected(address, response.headers.get("Location"))
                 continue
-            _check_status(response, address)
-            encoding = response.headers.get("Content-Encoding", "")
-            length = response.length_remaining
-            chunks = decoded(_chunks(response, address), encoding, address)
-            yield Body(chunks, length if not encoding else None)
+            try:
+                yield response, address
+            finally:
+                response.close()
             return
-    raise DownloadError(f"{first} leads through more than {MOST_REDIRECTS} redirects, last to {address}")
+        raise DownloadError(
+            f"{shown(self._url)} leads through more than {MOST_REDIRECTS} redirects, last to {shown(address)}"
+        )
+
+    def _pool_for(self, address: str) -> urllib3.PoolManager:
+        key = (split_url(address).scheme, settings.proxy_for(address) or "")
+        with self._opening:
+            if key not in self._pools:
+                self._pools[key] = _new_pools(address, self._options)
+            return self._pools[key]
 
 
-@contextmanager
-def _answer(
-    address: str, headers: Mapping[str, str], options: TransferOptions
-) -> Iterator[urllib3.BaseHTTPResponse]:
-    """Send one request; the connection ends with the block."""
-    timeout = urllib3.Timeout(connect=options.connect_timeout, read=options.read_timeout)
-    pools = _pools(address, timeout)
+class _HttpBody:
+    """See ``Body``."""
+
+    def __init__(
+        self,
+        response: urllib3.BaseHTTPResponse,
+        address: str,
+        start: int,
+        end: int | None,
+        version: Version,
+    ) -> None:
+        self._response = response
+        self._address = address
+        self.start = start
+        self.end = end
+        self.version = version
+        refused = response.headers.get("Accept-Ranges", "").strip().lower() == "none"
+        self.has_ranges = version.total is not None and not refused
+        self.media_type = _media_type(response)
+
+    def read(self, size: int) -> bytes:
+        with _explained(self._address):
+            return self._response.read1(size, decode_content=False)
+
+    def cancel(self) -> None:
+        _cancel(self._response)
+
+
+class _EncodedBody:
+    """See ``Body``: a file that was compressed for the way; how long it is nobody knows before its end."""
+
+    start = 0
+    has_ranges = False
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, address: str, encoding: str) -> None:
+        self._response = response
+        self._address = address
+        self._chunks = decoded(self._raw(), encoding, shown(address))
+        self._rest = b""
+        self.end: int | None = None
+        self.version = Version()
+        self.media_type = _media_type(response)
+
+    def read(self, size: int) -> bytes:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._rest = chunk
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+    def cancel(self) -> None:
+        _cancel(self._response)
+
+    def _raw(self) -> Iterator[bytes]:
+        with _explained(self._address):
+            while chunk := self._response.read1(_CHUNK, decode_content=False):
+                yield chunk
+
+
+def _cancel(response: urllib3.BaseHTTPResponse) -> None:
+    # The other errors: it has ended by itself, or its connection is gone.
+    with contextlib.suppress(RuntimeError, ValueError, OSError):
+        response.shutdown()
+
+
+def _range_headers(start: int, end: int | None, known: Version | None) -> dict[str, str]:
+    if start == 0 and end is None:
+        return {}
+    headers = {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
+    if known is not None and known.is_strong and known.validator is not None:
+        headers["If-Range"] = known.validator
+    return headers
+
+
+def _version(response: urllib3.BaseHTTPResponse) -> Version:
+    """Return what an answer says of the file; its length only if the body is the file as it is."""
+    headers = response.headers
+    length = headers.get("Content-Length", "")
+    total = int(length) if _LENGTH.fullmatch(length) and not headers.get("Transfer-Encoding") else None
+    tag = headers.get("ETag", "").strip()
+    if tag:
+        return Version(total, tag, is_strong=tag.startswith('"'))
+    modified = headers.get("Last-Modified", "").strip()
+    return Version(total, modified or None, is_strong=_is_old(modified, headers.get("Date", "")))
+
+
+def _is_old(modified: str, date: str) -> bool:
+    """Return whether a time of change is a strong validator: RFC 9110, 8.8.2.2.
+
+    A file could change twice in the second that it names. That cannot be any more if the server's clock is at
+    least a minute further.
+    """
     try:
-        with _explained(address):
-            response = pools.urlopen(
-                "GET", address, headers=headers, redirect=False, retries=False, preload_content=False
-            )
-        try:
-            yield response
-        finally:
-            response.close()
-    finally:
-        pools.clear()
+        seconds = (parsedate_to_datetime(date) - parsedate_to_datetime(modified)).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return seconds >= 60
 
 
-def _chunks(response: urllib3.BaseHTTPResponse, address: str) -> Iterator[bytes]:
-    """Yield the body as it is sent; urllib3 raises if it is shorter than announced."""
-    with _explained(address):
-        yield from response.stream(_CHUNK, decode_content=False)
+def _part_of(response: urllib3.BaseHTTPResponse, address: str, start: int) -> tuple[Version, int]:
+    """Return the version and the end of the part that a 206 brings.
+
+    Raises:
+        DisagreementError: it is another part than the one that begins at ``start``.
+    """
+    named = response.headers.get("Content-Range", "")
+    found = _CONTENT_RANGE.fullmatch(named.strip())
+    if found is None:
+        raise NoRangesError(f"{shown(address)} sends a part and does not say which ({named!r})")
+    first, last, total = map(int, found.groups())
+    if first != start or not first <= last < total:
+        raise DisagreementError(f"{shown(address)} sends {named!r} when asked for the bytes from {start} on")
+    length = response.headers.get("Content-Length")
+    if length is not None and length != str(last + 1 - first):
+        raise DisagreementError(f"{shown(address)} sends {length} bytes as {named!r}")
+    return replace(_version(response), total=total), last + 1
 
 
-def _pools(address: str, timeout: urllib3.Timeout) -> urllib3.PoolManager:
+def _media_type(response: urllib3.BaseHTTPResponse) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _new_pools(address: str, options: TransferOptions) -> urllib3.PoolManager:
     """Return the way to ``address``: direct, or through the proxy that the environment names."""
+    timeout = urllib3.Timeout(connect=options.connect_timeout, read=options.read_timeout)
     proxy = settings.proxy_for(address)
     context = _tls_context() if address.startswith("https:") or (proxy or "").startswith("https:") else None
     if proxy is None:
-        return urllib3.PoolManager(num_pools=1, timeout=timeout, ssl_context=context)
+        return urllib3.PoolManager(maxsize=options.connections, timeout=timeout, ssl_context=context)
     parts = split_url(proxy if "://" in proxy else f"http://{proxy}")
     try:
         return urllib3.ProxyManager(
             without_credentials(parts),
-            num_pools=1,
+            maxsize=options.connections,
             timeout=timeout,
             ssl_context=context,
             proxy_headers=_with_credentials({}, parts, header="Proxy-Authorization"),
@@ -135,8 +300,8 @@ def _with_credentials(
 
 def _allowed(headers: Mapping[str, str], start: SplitResult, address: str) -> dict[str, str]:
     """Return the headers of a request: the caller's own go to the host that they were given for only."""
-    same = _same_host(start, split_url(address))
-    result = {name: value for name, value in headers.items() if same or name.lower() in _HARMLESS_HEADERS}
+    same = is_same_host(start, split_url(address))
+    result = {name: value for name, value in headers.items() if same or name.lower() in HARMLESS_HEADERS}
     given = set(map(str.lower, result))
     for name, value in (("User-Agent", f"befit/{befit.__version__}"), ("Accept", "*/*")):
         if name.lower() not in given:
@@ -146,46 +311,44 @@ def _allowed(headers: Mapping[str, str], start: SplitResult, address: str) -> di
     return result
 
 
-def _same_host(start: SplitResult, other: SplitResult) -> bool:
-    if start.hostname != other.hostname:
-        return False
-    ports = [parts.port or _DEFAULT_PORTS.get(parts.scheme) for parts in (start, other)]
-    upgraded = (start.scheme, other.scheme) == ("http", "https") and ports == [80, 443]
-    return upgraded or (start.scheme == other.scheme and ports[0] == ports[1])
-
-
 def _redirected(address: str, target: str | None) -> str:
     if not target:
-        raise DownloadError(f"{address} redirects without saying where to")
+        raise DownloadError(f"{shown(address)} redirects without saying where to")
+    with contextlib.suppress(UnicodeError):  # it should be ASCII, and where it is not it is UTF-8
+        target = target.encode("latin-1").decode()
     try:
         parts = split_url(urljoin(address, target))
     except ValueError as error:
-        raise DownloadError(f"{address} redirects to {target!r}, which is not a URL") from error
+        raise DownloadError(f"{shown(address)} redirects to {shown(target)!r}, which is not a URL") from error
     following = without_credentials(parts)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise DownloadError(f"{address} redirects to {following!r}; only http and https are followed")
+        raise DownloadError(
+            f"{shown(address)} redirects to {shown(following)!r}; only http and https are followed"
+        )
     if address.startswith("https:") and parts.scheme == "http":
-        raise DownloadError(f"{address} redirects to {following}, which is not encrypted; not followed")
+        raise DownloadError(
+            f"{shown(address)} redirects to {shown(following)}, which is not encrypted; not followed"
+        )
     return following
 
 
 def _check_status(response: urllib3.BaseHTTPResponse, address: str) -> None:
     status = response.status
-    if status in (200, 203):
+    if status in _WHOLE:
         return
     phrase = http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else response.reason or ""
     answer = f"{status} {phrase}".strip()
     if status in _PASSING or status >= 500:
         wait = retry_after(response.headers.get("Retry-After"))
-        raise TransientError(f"{address} answered {answer}", wait)
+        raise TransientError(f"{shown(address)} answered {answer}", wait)
     if status in (404, 410):
-        raise DownloadError(f"the server has no such file ({answer}): {address}")
+        raise DownloadError(f"the server has no such file ({answer}): {shown(address)}")
     if status in (401, 403, 407, 451):
         raise DownloadError(
-            f"the server does not give this file to us ({answer}): {address}; if it wants to know who asks, "
-            f"pass headers={{'Authorization': …}}"
+            f"the server does not give this file to us ({answer}): {shown(address)}; if it wants to know who "
+            f"asks, pass headers={{'Authorization': …}}"
         )
-    raise DownloadError(f"{address} answered {answer}, not a file")
+    raise DownloadError(f"{shown(address)} answered {answer}, not a file")
 
 
 @contextmanager
@@ -194,17 +357,20 @@ def _explained(address: str) -> Iterator[None]:
     try:
         yield
     except LocationValueError as error:
-        raise ArgumentError(f"{address!r} cannot be requested: {error}") from error
+        raise ArgumentError(f"{shown(address)!r} cannot be requested: {error}") from error
     except SSLError as error:
         if isinstance(error.args[0] if error.args else None, ssl.SSLCertVerificationError):
             raise DownloadError(
-                f"the certificate of {address} is not trusted ({error}); behind a proxy that has its own "
-                f"authority, name its file in SSL_CERT_FILE or REQUESTS_CA_BUNDLE"
+                f"the certificate of {shown(address)} is not trusted ({error}); behind a proxy that has its "
+                f"own authority, name its file in SSL_CERT_FILE or REQUESTS_CA_BUNDLE"
             ) from error
-        raise TransientError(f"no secure connection to {address}: {error}") from error
+        raise TransientError(f"no secure connection to {shown(address)}: {error}") from error
     except ProxyError as error:
         raise TransientError(
-            f"the proxy for {address} (from HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) does not answer: {error}"
+            f"the proxy for {shown(address)} (from HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) does not answer: "
+            f"{error}"
         ) from error
     except HTTPError as error:
-        raise TransientError(f"{address} cannot be read: {error}") from error
+        # An answer that broke off has the same text twice.
+        reason = error.args[0] if isinstance(error, ProtocolError) and error.args else error
+        raise TransientError(f"{shown(address)} cannot be read: {reason}") from error

@@ -17,7 +17,7 @@ from befit._internal.staging import part_file
 from befit.errors import ArgumentError, DownloadError
 from befit.files.url import split_url
 
-_ARCHIVE_SUFFIX = re.compile(r"\.(tar(\.(gz|bz2?|xz))?|tgz|tbz2?|txz|zip)$", re.IGNORECASE)
+_ARCHIVE_SUFFIX = re.compile(r"\.(tar(\.(gz|bz2?|xz|zst))?|tgz|tbz2?|txz|tzst|zip)$", re.IGNORECASE)
 _LONGEST_NAME = 230  # bytes; file systems take 255, and the lock and the marker have longer names
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from befit.files.names import Kind
 
+Chunk: TypeAlias = bytes | memoryview
+
 
 class ByteStream(Protocol):
-    """Bytes, read once from start to end; ``read`` returns fewer than asked for only at the end."""
+    """Bytes, read once from start to end."""
 
     def read(self, size: int, /) -> bytes:
-        """Return the next ``size`` bytes."""
-
-    def close(self) -> None:
-        """Free what the stream holds, not the file below it."""
+        """Return some bytes, at most ``size``; none only at the end."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One member as the archive describes it, nothing of it checked yet."""
 
     name: str
@@ -29,5 +26,8 @@ class Member:
     target: str = ""
     """What a link points to."""
 
-    chunks: Iterable[bytes] = ()
+    chunks: Iterable[Chunk] = ()
     """The content of a file; to be read before the next member is asked for."""
+
+    mtime_ns: int | None = None
+    """When the file was last changed, in nanoseconds since 1970; ``None``: not known."""

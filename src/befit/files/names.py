@@ -16,10 +16,10 @@ Parts: TypeAlias = tuple[str, ...]
 
 Kind: TypeAlias = Literal["file", "directory", "symlink", "hard link"]
 
-_DRIVE = re.compile(r"[A-Za-z]:")
 _TEXT_DIRECTION = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _WINDOWS_FORBIDDEN = set('<>:"|?*')
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])( *)(\..*)?", re.IGNORECASE)
+_LONGEST_NAME = 255  # bytes; what file systems take
 
 
 def member_parts(name: str, limits: Limits) -> Parts:
@@ -28,22 +28,27 @@ def member_parts(name: str, limits: Limits) -> Parts:
     Raises:
         UnsafeArchiveError: a name that leaves the folder, or would on some system, or that hides what it is.
     """
-    if name.startswith("/") or _DRIVE.match(name):
+    if name.startswith("/") or (name[1:2] == ":" and name[0].isalpha() and name[0].isascii()):
         raise UnsafeArchiveError(f"member {name!r} has an absolute path")
     if "\\" in name:
         raise UnsafeArchiveError(f"member {name!r} has a backslash in its name")
-    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    parts = tuple([part for part in name.split("/") if part and part != "."])
     if ".." in parts:
         raise UnsafeArchiveError(f"member {name!r} leaves the folder with '..'")
-    if any(unicodedata.category(character) == "Cc" or character in _TEXT_DIRECTION for character in name):
+    # Characters of both kinds are among those that Python does not call printable.
+    if not name.isprintable() and any(
+        unicodedata.category(character) == "Cc" or character in _TEXT_DIRECTION for character in name
+    ):
         raise UnsafeArchiveError(f"member {name!r} has control characters in its name")
     if os.name == "nt" and any(map(_forbidden_on_windows, parts)):
         raise UnsafeArchiveError(f"member {name!r} has a name that Windows cannot store")
-    length = len(_stored(name))
-    if length > limits.path_bytes or any(len(_stored(part)) > 255 for part in parts):
+    length = _stored_length(name)
+    if length > limits.path_bytes or (
+        length > _LONGEST_NAME and any(_stored_length(part) > _LONGEST_NAME for part in parts)
+    ):
         raise UnsafeArchiveError(
-            f"member {name[:60]!r}… has a path of {length} bytes; at most {limits.path_bytes}, and 255 "
-            f"for one name, are taken"
+            f"member {name[:60]!r}… has a path of {length} bytes; at most {limits.path_bytes}, and "
+            f"{_LONGEST_NAME} for one name, are taken"
         )
     if len(parts) > limits.depth + 1:
         raise UnsafeArchiveError(
@@ -57,6 +62,8 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._kinds: dict[Parts, Kind] = {}
+        # From a path as file systems that ignore case and Unicode forms see it, to how it is written here;
+        # only where the two differ.
         self._spellings: dict[Parts, Parts] = {}
 
     def add(self, parts: Parts, kind: Kind) -> None:
@@ -66,14 +73,18 @@ class Catalogue:
             UnsafeArchiveError: the name is taken, as it stands or where upper and lower case or Unicode
                 forms do not count; or the member lies in something that is not a folder.
         """
-        for depth in range(1, len(parts)):
-            self._add_one(parts[:depth], "directory")
+        if self._kinds.get(parts[:-1]) != "directory":
+            for depth in range(1, len(parts)):
+                self._add_one(parts[:depth], "directory")
         if parts:
             self._add_one(parts, kind)
 
     def kind(self, parts: Parts) -> Kind | None:
         """Return what the member is, ``None`` if there is none of that name."""
         return "directory" if not parts else self._kinds.get(parts)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
 
     def __iter__(self) -> Iterator[tuple[Parts, Kind]]:
         """Yield every member, a folder before what lies in it."""
@@ -82,25 +93,35 @@ class Catalogue:
     def _add_one(self, parts: Parts, kind: Kind) -> None:
         known = self._kinds.get(parts)
         if known is None:
-            key = tuple(map(_folded, parts))
-            other = self._spellings.setdefault(key, parts)
-            if other != parts:
-                raise UnsafeArchiveError(
-                    f"members {'/'.join(other)!r} and {'/'.join(parts)!r} are one file on systems that "
-                    f"ignore case or Unicode forms"
-                )
+            self._check_spelling(parts)
             self._kinds[parts] = kind
         elif not known == kind == "directory":
             what = "appears twice" if known == kind else f"is both a {known} and a {kind}"
             raise UnsafeArchiveError(f"member {'/'.join(parts)!r} {what}")
 
+    def _check_spelling(self, parts: Parts) -> None:
+        # The folder was entered before: if it had another spelling, that was refused.
+        folded = *parts[:-1], _folded(parts[-1])
+        other = self._spellings.get(folded)
+        if folded != parts:
+            if other is None and folded in self._kinds:
+                other = folded
+            self._spellings.setdefault(folded, parts)
+        if other is not None and other != parts:
+            raise UnsafeArchiveError(
+                f"members {'/'.join(other)!r} and {'/'.join(parts)!r} are one file on systems that "
+                f"ignore case or Unicode forms"
+            )
+
 
 def _folded(part: str) -> str:
+    if part.isascii():
+        return part.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold())
 
 
-def _stored(name: str) -> bytes:
-    return name.encode("utf-8", errors="surrogateescape")
+def _stored_length(name: str) -> int:
+    return len(name) if name.isascii() else len(name.encode("utf-8", errors="surrogateescape"))
 
 
 def _forbidden_on_windows(part: str) -> bool:

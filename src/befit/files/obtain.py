@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from dataclasses import dataclass, field, replace
+import secrets
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
-from befit._internal.staging import part_file, staging_folder, sweep
+from befit._internal.staging import remove, staging_folder, sweep
 from befit.errors import ArchiveError, DigestError, DownloadError, OfflineError, UnsafeArchiveError
-from befit.files.archive import Format, looks_like_html
-from befit.files.digest import Digest, FileDigests
+from befit.files.archive import looks_like_html
+from befit.files.cached import is_cached, is_extracted
+from befit.files.digest import ALGORITHMS, Digest
 from befit.files.extract import Extracted, extract
-from befit.files.limits import Limits
-from befit.files.location import Location
+from befit.files.fetch import Fetched, fetch
 from befit.files.lock import exclusive
-from befit.files.marker import Marker, Record, read_marker, write_marker
+from befit.files.lockfile import recorded_url
+from befit.files.marker import Record, mark_busy, read_marker, read_members, write_marker
 from befit.files.names import Parts
+from befit.files.part import Part, part_of
 from befit.files.place import decide, move
-from befit.files.transfer import TransferOptions, transfer
-from befit.files.url import split_url, without_credentials
+from befit.files.request import Request
+from befit.files.stamp import write_stamp
 
 logger = logging.getLogger(__name__)
 
-# A web page under one of these names is never what was asked for.
+_PAGES = {"text/html", "application/xhtml+xml"}
+_PAGE_SUFFIXES = {"", ".asp", ".aspx", ".htm", ".html", ".jsp", ".md", ".php", ".txt", ".xhtml", ".xml"}
+# A web page under one of these names is never what was asked for, whatever the server calls it.
 # fmt: off
 _BINARY_SUFFIXES = {
     ".7z", ".bin", ".bz2", ".ckpt", ".gz", ".h5", ".hdf5", ".jpeg", ".jpg", ".keras", ".mat", ".npy", ".npz",
@@ -34,78 +40,18 @@ _BINARY_SUFFIXES = {
 # fmt: on
 
 
-@dataclass(frozen=True)
-class Request:
-    """One call, its arguments checked."""
-
-    origin: str
-    location: Location
-    expected: Digest | None
-    formats: tuple[Format, ...]
-    """Which archives to extract; none: the file is wanted as it is."""
-
-    limits: Limits
-    transfer: TransferOptions
-    force: bool
-    offline: bool
-    digests: FileDigests = field(default_factory=FileDigests, repr=False)
-
-    @property
-    def wanted_folder(self) -> str | None:
-        """The folder that the extraction must bring, with ``untar=True``."""
-        location = self.location
-        return location.result.name if location.result != location.file else None
-
-    @property
-    def label(self) -> str:
-        """The file and its origin, for errors; without a password that the URL may carry."""
-        return f"{self.location.file.name} from {without_credentials(split_url(self.origin))}"
-
-
-def is_cached(request: Request) -> bool:
-    """Return whether the file is there and has the expected digest."""
-    file = request.location.file
-    if not file.is_file():
-        return False
-    if request.expected is None:
-        return True
-    found = request.digests.of(file, request.expected.algorithm)
-    if found != request.expected:
-        logger.warning("%s has the %s, not the expected %s", file, found, request.expected)
-    return found == request.expected
-
-
-def is_done(request: Request) -> bool:
-    """Return whether the file, and what was extracted from it, are all there."""
-    return is_cached(request) and (not request.formats or _is_extracted(request))
-
-
-def _is_extracted(request: Request) -> bool:
-    location = request.location
-    marker = read_marker(location.marker)
-    if marker is None or not marker.is_complete(location.folder):
-        return False
-    matched = marker.matched(location.file, request.digests)
-    if matched is None:
-        return False
-    if matched != marker:  # the archive was touched or copied: the next call need not read it again
-        # No lock: what is written holds for an archive with this digest only. A folder that cannot be
-        # written stays as it is.
-        with contextlib.suppress(OSError):
-            if read_marker(location.marker) == marker:
-                write_marker(location.marker, matched)
-    return True
-
-
 def obtain(request: Request) -> None:
     """Do what is missing, while no other process works on the same file."""
     location = request.location
     with exclusive(location.lock):
         cached = not request.force and is_cached(request)
-        if cached and (not request.formats or _is_extracted(request)):
+        if cached and (not request.formats or is_extracted(request)):
             return  # another process was faster
-        sweep(location.file)
         sweep(location.marker)
+        if cached:
+            sweep(location.file)  # else a download may be gone on with
+        elif not request.force and location.file.exists():
+            logger.warning("%s has another digest than expected; downloading it again", location.file)
         if not cached or not _extract_cached(request):
             _download(request)
 
@@ -115,7 +61,8 @@ def _extract_cached(request: Request) -> bool:
     archive = request.location.file
     with staging_folder(archive) as folder:
         try:
-            staged = _unpack(request, archive, folder)
+            with archive.open("rb") as file:
+                staged = _unpack(request, file, os.fstat(file.fileno()).st_size, folder)
         except UnsafeArchiveError:
             raise
         except ArchiveError as error:
@@ -123,8 +70,11 @@ def _extract_cached(request: Request) -> bool:
                 raise  # it is the file that was promised, or there is no way to another
             logger.warning("%s; downloading it again", error)
             return False
-        marker = _put_in_place(request, staged, request.digests.of(archive, "sha256"))
-    write_marker(request.location.marker, marker)
+        digest = request.digests.one_of(archive, ALGORITHMS)
+        digests = {digest.algorithm: digest.hexdigest}
+        members = _put_in_place(request, staged, digests)
+    request.digests.accept(archive)
+    write_marker(request.location.marker, archive.name, digests, members)
     return True
 
 
@@ -132,56 +82,94 @@ def _download(request: Request) -> None:
     location = request.location
     if request.offline:
         raise OfflineError(f"offline, and {location.file} is not there any more")
-    algorithms = {"sha256"} if request.formats else set()
-    if request.expected is not None:
-        algorithms.add(request.expected.algorithm)
-    with part_file(location.file) as part:
+    with part_of(location.file, request.shown_origin, request.expected) as part:
         logger.info("downloading %s", request.label)
-        hasher = transfer(request.origin, part, algorithms, request.transfer, description=location.file.name)
-        if request.expected is not None:
-            _verify(request, part, hasher.digest(request.expected.algorithm))
-        elif _is_web_page(request, part):
-            raise DownloadError(
-                f"{request.label}: what came is a web page (HTML), perhaps a login or error page; "
-                f"nothing was stored"
-            )
-        if not request.formats:
-            os.replace(part, location.file)
+        fetched = fetch(
+            (request.origin, *request.mirrors),
+            part,
+            request.algorithms,
+            request.transfer,
+            verify=partial(_verify, request, part.path),
+            work=partial(_unpack_meanwhile, request, part) if request.formats else None,
+            description=location.file.name,
+        )
+        digests = {digest.algorithm: digest.hexdigest for digest in fetched.digests}
+        if not isinstance(fetched.result, Extracted):
+            if fetched.result is None or request.expected is not None:
+                # What was promised is kept, even if it cannot be extracted.
+                _move_file(request, part.taken_out(), digests, fetched)
+            part.forget()
+            if fetched.result is not None:
+                raise fetched.result
             return
-        with staging_folder(location.file) as folder:
-            try:
-                staged = _unpack(request, part, folder)
-            except ArchiveError:
-                if request.expected is not None:
-                    os.replace(part, location.file)  # it cannot be extracted, but it is what was promised
-                raise
-            marker = _put_in_place(request, staged, hasher.digest("sha256"), part)
-        write_marker(location.marker, marker)  # the last step: whoever finds it finds nothing left to do
+        members = _put_in_place(request, fetched.result, digests, fetched, part.path)
+    # The last step: whoever finds it finds nothing left to do.
+    write_marker(location.marker, location.file.name, digests, members)
 
 
-def _verify(request: Request, part: Path, found: Digest) -> None:
-    if found == request.expected:
-        return
-    remark = " (what came is a web page)" if looks_like_html(part) else ""
+def _unpack_meanwhile(request: Request, part: Part, file: BinaryIO) -> Extracted | ArchiveError:
+    """Extract what is being downloaded; an error of the archive is told when the download has ended."""
+    size = part.version.total
+    if size is None:
+        size = file.seek(0, os.SEEK_END)  # which waits for the end
+        file.seek(0)
+    staging = part.folder / secrets.token_hex(4)
+    staging.mkdir(mode=0o700)
+    try:
+        return _unpack(request, file, size, staging)
+    except BaseException as error:
+        remove(staging)
+        if isinstance(error, ArchiveError):
+            return error
+        raise
+
+
+def _move_file(request: Request, part: Path, digests: Mapping[str, str], fetched: Fetched) -> None:
+    """Move a downloaded file to its place, and stamp it."""
+    written = part.stat()
+    try:
+        os.replace(part, request.location.file)
+    except OSError:  # on Windows, because somebody reads the older file
+        remove(part)
+        raise
+    write_stamp(
+        request.location.file,
+        digests,
+        url=recorded_url(fetched.url),
+        validator=fetched.version.validator,
+        written=written,
+    )
+
+
+def _verify(request: Request, part: Path, url: str, digests: tuple[Digest, ...], media_type: str) -> None:
+    """Refuse a file that is not what was promised, or a web page in place of one."""
+    found = {digest.algorithm: digest for digest in digests}
+    wrong = [promise for promise in request.promises if found[promise.algorithm] != promise]
+    name = request.location.file.name
     kept = (
         "; the file in the cache stays as it was"
         if request.location.file.exists()
         else "; nothing was stored"
     )
-    raise DigestError(
-        f"{request.label}: expected {request.expected}, got {found} in {part.stat().st_size:,} "
-        f"bytes{remark}{kept}"
-    )
+    if wrong:
+        remark = " (what came is a web page)" if looks_like_html(part) else ""
+        locked = "" if request.lock is None else request.lock.remark(wrong[0])
+        raise DigestError(
+            f"{name} from {url}: expected {wrong[0]}, got {found[wrong[0].algorithm]} in "
+            f"{part.stat().st_size:,} bytes{remark}{kept}{locked}"
+        )
+    suffix = PurePosixPath(name).suffix.lower()
+    is_page = media_type in _PAGES or suffix in _BINARY_SUFFIXES
+    if not request.promises and is_page and suffix not in _PAGE_SUFFIXES and looks_like_html(part):
+        raise DownloadError(
+            f"{name} from {url}: what came is a web page (HTML), perhaps a login or error page{kept}"
+        )
 
 
-def _is_web_page(request: Request, part: Path) -> bool:
-    suffix = PurePosixPath(request.location.file.name).suffix.lower()
-    return not request.formats and suffix in _BINARY_SUFFIXES and looks_like_html(part)
-
-
-def _unpack(request: Request, archive: Path, staging: Path) -> Extracted:
+def _unpack(request: Request, archive: BinaryIO, size: int, staging: Path) -> Extracted:
     return extract(
         archive,
+        size,
         staging,
         name=request.location.file.name,
         formats=request.formats,
@@ -191,27 +179,33 @@ def _unpack(request: Request, archive: Path, staging: Path) -> Extracted:
     )
 
 
-def _put_in_place(request: Request, staged: Extracted, digest: Digest, part: Path | None = None) -> Marker:
+def _put_in_place(
+    request: Request,
+    staged: Extracted,
+    digests: Mapping[str, str],
+    fetched: Fetched | None = None,
+    part: Path | None = None,
+) -> dict[Parts, Record]:
     """Move the archive, if it is still a ``part`` file, and the members to their places.
 
-    Where this refuses, nothing has changed. While it moves, the marker on the disk is unfinished; the one
-    that it returns is to be written.
+    Where this refuses, nothing has changed. While it moves, the marker on the disk is busy; the members that
+    it returns are to be written to a new one.
     """
     location = request.location
     last = read_marker(location.marker)
-    known: dict[Parts, Record] = {} if last is None else last.members
+    known = {} if last is None else read_members(location.marker, last) or {}
+    # After an unfinished one, what differs from the records need not be an edit.
+    same_archive = last is not None and last.finished and last.is_of(part or location.file, digests)
     kept = decide(
         staged,
         location.folder,
         archive=location.file,
         known=known,
-        same_archive=last is not None and last.archive_sha256 == digest.hexdigest,
+        same_archive=same_archive,
         force=request.force,
     )
     if last is not None:
-        write_marker(location.marker, replace(last, finished=False))
-    if part is not None:
-        os.replace(part, location.file)
-    members = move(staged, location.folder, kept=kept, known=known)
-    found = location.file.stat()
-    return Marker(True, digest.hexdigest, found.st_size, found.st_mtime_ns, members)
+        mark_busy(location.marker, last, known, finished=same_archive)
+    if part is not None and fetched is not None:
+        _move_file(request, part, digests, fetched)
+    return move(staged, location.folder, kept=kept, known=known)

@@ -49,10 +49,23 @@ def decide(
     """
     kept: set[Parts] = set()
     conflicts: list[Parts] = []
-    for parts, kind in staged.members.items():
-        paths = staged.root.joinpath(*parts), folder.joinpath(*parts)
-        record = known.get(parts)
-        decision = _decision(*paths, kind, record, same_archive=same_archive, force=force)
+    absent: set[Parts] = set()  # folders that are not there; nothing of what lies in them can be
+    for parts, staged_record in staged.members.items():
+        kind = staged_record.kind
+        if parts[:-1] in absent:
+            if kind == "directory":
+                absent.add(parts)
+            continue
+        name = "/".join(parts)
+        target = f"{folder}/{name}"
+        try:
+            found = os.lstat(target)
+        except (FileNotFoundError, NotADirectoryError):  # below a file in a folder's place: that conflicts
+            if kind == "directory":
+                absent.add(parts)
+            continue
+        source = f"{staged.root}/{name}"
+        decision = _decision(source, target, found, kind, known.get(parts), same_archive, force)
         if decision == "keep":
             kept.add(parts)
         elif decision == "conflict":
@@ -72,22 +85,23 @@ def move(
     staged: Extracted, folder: Path, *, kept: Set[Parts], known: Mapping[Parts, Record]
 ) -> dict[Parts, Record]:
     """Move the members of ``staged`` into ``folder``, except ``kept``, and return what is in place now."""
+    members = dict(staged.members)  # a move changes nothing of them
     for parts in kept:
-        staged.root.joinpath(*parts).unlink()
-    _merge(staged.root, folder)
-    return {
-        parts: known[parts] if parts in kept and parts in known else Record.of(folder.joinpath(*parts), kind)
-        for parts, kind in staged.members.items()
-    }
+        members[parts] = known.get(parts) or Record.of(folder.joinpath(*parts), members[parts].kind)
+    _merge(staged.root, folder, kept)
+    return members
 
 
 def _decision(
-    source: Path, target: Path, kind: Kind, record: Record | None, *, same_archive: bool, force: bool
+    source: str,
+    target: str,
+    found: os.stat_result,
+    kind: Kind,
+    record: Record | None,
+    same_archive: bool,
+    force: bool,
 ) -> Decision:
-    try:
-        found = target.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return "move"  # below a file that stands where a folder belongs; that is the conflict
+    """Decide on a member that is ``found`` at its ``target`` already."""
     if kind == "directory":
         return "move" if stat.S_ISDIR(found.st_mode) else "conflict"
     if stat.S_ISDIR(found.st_mode):
@@ -101,29 +115,31 @@ def _decision(
     return "conflict"
 
 
-def _same_content(source: Path, target: Path, target_mode: int) -> bool:
-    if source.is_symlink() or stat.S_ISLNK(target_mode):
-        return (
-            source.is_symlink() and stat.S_ISLNK(target_mode) and os.readlink(source) == os.readlink(target)
-        )
+def _same_content(source: str, target: str, target_mode: int) -> bool:
+    is_link = os.path.islink(source)
+    if is_link or stat.S_ISLNK(target_mode):
+        return is_link and stat.S_ISLNK(target_mode) and os.readlink(source) == os.readlink(target)
     return stat.S_ISREG(target_mode) and filecmp.cmp(source, target, shallow=False)
 
 
-def _merge(source: Path, target: Path) -> None:
-    """Move everything from one folder to another; folders that exist are entered."""
+def _merge(source: Path, target: Path, kept: Set[Parts]) -> None:
+    """Move everything but ``kept`` from one folder to another; folders that exist are entered."""
     if not tree.HAS_DESCRIPTORS:
-        _merge_paths(source, target)
+        _merge_paths(source, target, (), kept)
         return
     with ExitStack() as opened:
         from_folder = _closed_by(opened, tree.open_folder(str(source)))
         to_folder = _closed_by(opened, os.open(target, os.O_RDONLY))
-        _merge_descriptors(from_folder, to_folder)
+        _merge_descriptors(from_folder, to_folder, (), kept)
 
 
-def _merge_descriptors(source: int, target: int) -> None:
+def _merge_descriptors(source: int, target: int, above: Parts, kept: Set[Parts]) -> None:
     with os.scandir(source) as entries:
         found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     for name, is_folder in found:
+        parts = (*above, name)
+        if parts in kept:
+            continue
         try:
             os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)
         except OSError as error:
@@ -132,7 +148,7 @@ def _merge_descriptors(source: int, target: int) -> None:
             with ExitStack() as opened:
                 from_folder = _closed_by(opened, tree.open_folder(name, source))
                 to_folder = _closed_by(opened, tree.open_folder(name, target))
-                _merge_descriptors(from_folder, to_folder)
+                _merge_descriptors(from_folder, to_folder, parts, kept)
 
 
 def _closed_by(stack: ExitStack, descriptor: int) -> int:
@@ -140,10 +156,13 @@ def _closed_by(stack: ExitStack, descriptor: int) -> int:
     return descriptor
 
 
-def _merge_paths(source: Path, target: Path) -> None:
+def _merge_paths(source: Path, target: Path, above: Parts, kept: Set[Parts]) -> None:
     for entry in list(source.iterdir()):
+        parts = (*above, entry.name)
+        if parts in kept:
+            continue
         place_of_entry = target / entry.name
         if entry.is_dir() and place_of_entry.is_dir():
-            _merge_paths(entry, place_of_entry)
+            _merge_paths(entry, place_of_entry, parts, kept)
         else:
             os.replace(entry, place_of_entry)

@@ -28,7 +28,7 @@ class Backoff:
 
     def pause(self, attempt: int, wanted: float | None) -> float:
         """Return the seconds to wait after failed ``attempt`` (from 0); a server's wish is a lower bound."""
-        usual: float = _FIRST_PAUSE * 2.0**attempt * random.uniform(0.5, 1.0)
+        usual: float = _FIRST_PAUSE * 2.0 ** min(attempt, 16) * random.uniform(0.5, 1.0)
         return min(max(usual, wanted or 0.0), _LONGEST_PAUSE)
 
     def wait(self, attempt: int, wanted: float | None) -> None:
