@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import ssl
 import tarfile
 import threading
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,6 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from befit.errors import BefitError
+from befit.files import Limits, get_file
+from befit.files.digest import digests_of
+from befit.files.extract import extract
 
 CERTIFICATE = Path(__file__).parent / "certificates" / "localhost.pem"
 
@@ -230,3 +237,74 @@ def files_in() -> Callable[[Path], set[str]]:
         return {name for name in found if not name.endswith(".lock")}
 
     return listed
+
+
+@pytest.fixture
+def unpack(tmp_path):
+    """``unpack(content)``: the result of an extraction below the test's folder."""
+
+    def call(content, limits=None, wanted=None):
+        number = len(os.listdir(tmp_path))
+        staging = tmp_path / f"staging{number}"
+        staging.mkdir()
+        return extract(
+            io.BytesIO(content),
+            lambda _: len(content),
+            staging,
+            name="archive",
+            formats=("tar", "zip"),
+            limits=limits or Limits(),
+            wanted=wanted,
+            label="archive",
+        )
+
+    return call
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """A folder around the cache, with a victim at every height that ``..`` could reach."""
+    for folder in (tmp_path, tmp_path / "cache", tmp_path / "cache" / "datasets"):
+        folder.mkdir(exist_ok=True)
+        (folder / "victim").write_text("unharmed")
+    return tmp_path
+
+
+@pytest.fixture
+def refuse(outside, source, files_in):
+    """``refuse(content, error, untar)``: ``get_file`` raises ``error`` and leaves everything as it was."""
+
+    def call(content, error, untar):
+        url = source(content.replace(b"{outside}", str(outside).encode()), "archive")
+        before = files_in(outside)
+        with pytest.raises(error, match="from file://") as caught:
+            get_file("out", url, untar=untar, extract=not untar, cache_dir=outside / "cache", progress=False)
+        assert type(caught.value) is error or error is BefitError
+        assert files_in(outside) == before, "neither members nor the archive nor a staging folder"
+        assert all(path.read_text() == "unharmed" for path in outside.rglob("victim"))
+
+    return call
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """Which digests were computed from the bytes of a file in the cache."""
+    noted = []
+
+    def counted(path, algorithms):
+        noted.extend(sorted(algorithms))
+        return digests_of(path, algorithms)
+
+    monkeypatch.setattr("befit.files.digest.digests_of", counted)
+    return noted
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """``later()``: everything that is in the cache has been there for some seconds."""
+
+    def call():
+        monkeypatch.setattr("befit.files.digest.time_ns", lambda: time.time_ns() + 5 * 10**9)
+        monkeypatch.setattr("befit.files.marker.time_ns", lambda: time.time_ns() + 5 * 10**9)
+
+    return call

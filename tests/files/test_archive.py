@@ -31,7 +31,7 @@ MEMBERS = {"a.txt": b"text", "d/b.bin": bytes(100_000), "d/empty": b""}
 def read():
     def members(content, formats=("tar", "zip")):
         found = {}
-        for member in read_members(io.BytesIO(content), formats, Budget(Limits(), len(content))):
+        for member in read_members(io.BytesIO(content), formats, Budget(Limits(), lambda _: len(content))):
             found[member.name] = b"".join(member.chunks)
         return found
 
@@ -148,7 +148,7 @@ def test_a_tar_is_read_forward_while_it_grows(archives, pack):
     file = Growing(content)
     found = {
         member.name: b"".join(member.chunks)
-        for member in read_members(file, ("tar",), Budget(Limits(), len(content)))
+        for member in read_members(file, ("tar",), Budget(Limits(), lambda _: len(content)))
     }
     assert found == {"a": NOISE, "b": b"xx"}
     again = file.places.index(0, 1)
@@ -160,7 +160,7 @@ def test_a_tar_is_read_forward_while_it_grows(archives, pack):
 @pytest.mark.parametrize("error", [DownloadError("cut"), OSError("cut"), EOFError("cut"), ValueError("cut")])
 def test_an_error_of_the_file_passes_as_it_is(archives, pack, error):
     content = pack(archives.tar(("a", NOISE), ("b", b"xx"), mode="w"))
-    members = read_members(Growing(content, error), ("tar",), Budget(Limits(), len(content)))
+    members = read_members(Growing(content, error), ("tar",), Budget(Limits(), lambda _: len(content)))
     with pytest.raises(type(error)) as caught:
         collections.deque((b"".join(member.chunks) for member in members), maxlen=0)
     assert caught.value is error
@@ -176,5 +176,5 @@ def test_an_error_of_the_file_passes_through_the_reader_of_zip(archives):
     error = DownloadError("cut")
     content = archives.zip(("a", b"xx"))
     with pytest.raises(DownloadError) as caught:
-        list(read_members(Broken(content), ("zip",), Budget(Limits(), len(content))))
+        list(read_members(Broken(content), ("zip",), Budget(Limits(), lambda _: len(content))))
     assert caught.value is error

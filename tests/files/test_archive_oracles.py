@@ -87,7 +87,7 @@ def ours(content, folder):
     staging.mkdir()
     found = extract(
         io.BytesIO(content),
-        len(content),
+        lambda _: len(content),
         staging,
         name="archive",
         formats=("tar", "zip"),

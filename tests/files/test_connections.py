@@ -80,22 +80,17 @@ def test_a_connection_that_the_server_refuses_is_not_missed(run, small_segments,
 
 def test_a_connection_that_stalls_loses_its_bytes_to_the_others(run, small_segments, monkeypatch):
     monkeypatch.setattr(transfer, "_STALLED_AFTER", 0.05)
-    released = threading.Event()
+
+    def waits(body, size):
+        return slow_until(body.origin.cancelled)(body, size)
 
     def stalls(body, size):
-        assert released.wait(60)
+        assert body.origin.cancelled.wait(60)
         raise TransientError("cancelled")
 
-    class Stalling(Scripted):
-        @contextmanager
-        def open(self, start, end, known):
-            with super().open(start, end, known) as body:
-                body.cancel = released.set
-                yield body
-
-    origin = Stalling(slow_until(released), stalls)
+    origin = Scripted(waits, stalls)
     assert run(origin, connections=2, retries=0) == CONTENT
-    assert released.is_set()
+    assert origin.cancelled.is_set()
 
 
 @pytest.mark.parametrize("version", [WEAK, STRONG])
@@ -190,28 +185,20 @@ def slow_until(event):
 
 def test_a_server_that_drips_is_given_up(run, monkeypatch):
     monkeypatch.setattr(transfer, "_SLOW_FOR", 0.1)
-    over = threading.Event()
 
     def drips(body, size):
-        if over.wait(0.02):
+        if body.origin.cancelled.wait(0.02):
             raise TransientError("cancelled")
-        body.position += 1
-        return CONTENT[body.position - 1 : body.position]
+        return body.take(1)
 
-    class Dripping(Scripted):
-        @contextmanager
-        def open(self, start, end, known):
-            with super().open(start, end, known) as body:
-                body.cancel = over.set
-                yield body
-
+    origin = Scripted(drips)
     with pytest.raises(DownloadError, match="fewer than 1,000 bytes a second"):
-        run(Dripping(drips), retries=0, read_timeout=0.01)
-    assert over.is_set()
+        run(origin, retries=0, read_timeout=0.01)
+    assert origin.cancelled.is_set()
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_comes(run, monkeypatch, target):
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: type("", (), {"free": 1000}))
+    monkeypatch.setattr("befit.files.part.free_bytes", lambda folder: 1000)
     with pytest.raises(OSError, match="1,004,000 bytes are to come and 1,000 are free") as caught:
         run(Scripted())
     assert caught.value.errno == errno.ENOSPC

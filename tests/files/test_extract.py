@@ -2,7 +2,6 @@
 
 import errno
 import gzip
-import io
 import os
 import random
 import shutil
@@ -14,8 +13,7 @@ import pytest
 
 from befit.errors import ArchiveError, ArgumentError, UnsafeArchiveError
 from befit.files import tree
-from befit.files.extract import extract
-from befit.files.limits import Limits
+from befit.files.limits import Budget, Limits
 from befit.files.marker import Record
 
 HARD, SYM, DIR = tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE
@@ -23,28 +21,6 @@ HARD, SYM, DIR = tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE
 
 def link(kind, name, target):
     return (name, kind, {"linkname": target})
-
-
-@pytest.fixture
-def unpack(tmp_path):
-    """``unpack(content)``: the result of an extraction below the test's folder."""
-
-    def call(content, limits=None, wanted=None):
-        number = len(os.listdir(tmp_path))
-        staging = tmp_path / f"staging{number}"
-        staging.mkdir()
-        return extract(
-            io.BytesIO(content),
-            len(content),
-            staging,
-            name="archive",
-            formats=("tar", "zip"),
-            limits=limits or Limits(),
-            wanted=wanted,
-            label="archive",
-        )
-
-    return call
 
 
 @pytest.mark.parametrize("kind", ["descriptors", "paths"])
@@ -258,7 +234,7 @@ def test_times_of_files_are_kept(archives, unpack):
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_a_full_disk_is_noticed_before_anything_is_written(archives, unpack, monkeypatch, kind):
     free = shutil.disk_usage("/")._replace(free=900)
-    monkeypatch.setattr("befit.files.extract.shutil.disk_usage", lambda path: free)
+    monkeypatch.setattr("befit.files.room.shutil.disk_usage", lambda path: free)
     content = getattr(archives, kind)(("a", b"x" * 1000))
     with pytest.raises(OSError, match="the disk has 900 bytes left") as caught:
         unpack(content)
@@ -268,7 +244,7 @@ def test_a_full_disk_is_noticed_before_anything_is_written(archives, unpack, mon
 
 def test_a_disk_of_unknown_size_is_written_to(archives, unpack, monkeypatch):
     nothing = shutil.disk_usage("/")._replace(total=0, free=0)
-    monkeypatch.setattr("befit.files.extract.shutil.disk_usage", lambda path: nothing)
+    monkeypatch.setattr("befit.files.room.shutil.disk_usage", lambda path: nothing)
     assert unpack(archives.tar(("a", b"x" * 1000))).members
 
 
@@ -295,3 +271,19 @@ def test_memory_does_not_grow_with_the_archive(archives, unpack, kind):
     finally:
         tracemalloc.stop()
     assert peak < 4 << 20
+
+
+def test_what_unpacks_to_much_at_first_waits_for_more_of_the_archive(monkeypatch):
+    monkeypatch.setattr("befit.files.limits._NEVER_A_BOMB", 100)
+    waited = []
+
+    def arrived(wanted):
+        waited.append(wanted)
+        return min(wanted + 10, 40)  # the archive has forty bytes
+
+    budget = Budget(Limits(ratio=10), arrived)
+    for _ in range(4):
+        budget.decode(100)
+    assert waited == [20, 40], "thirty bytes had come, which is enough for three hundred"
+    with pytest.raises(UnsafeArchiveError, match="more than 10 times its size of 40 bytes"):
+        budget.decode(1)

@@ -5,14 +5,12 @@ import hashlib
 import io
 import os
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
 
 from befit.errors import ArchiveError, ArgumentError, UnsafeArchiveError
 from befit.files import Limits, get_file
-from befit.files.digest import digests_of
 
 NOWHERE = "http://127.0.0.1:1/nothing-listens-here.txt"
 FLOWER = {"rose.txt": "red", "deep/iris.txt": "blue"}
@@ -208,30 +206,6 @@ def test_a_refusal_leaves_the_record_of_the_last_extraction(server, cache, archi
     with pytest.raises(ArchiveError, match="nothing was replaced"):
         get_file("flower", NOWHERE, untar=True, cache_dir=cache)
     assert (cache / "datasets" / ".flower.extracted.json").read_bytes() == record
-
-
-@pytest.fixture
-def readings(monkeypatch):
-    """Which digests of a whole file were computed."""
-    noted = []
-
-    def counted(path, algorithms):
-        noted.extend(sorted(algorithms))
-        return digests_of(path, algorithms)
-
-    monkeypatch.setattr("befit.files.digest.digests_of", counted)
-    return noted
-
-
-@pytest.fixture
-def later(monkeypatch):
-    """``later()``: everything that is in the cache has been there for some seconds."""
-
-    def call():
-        monkeypatch.setattr("befit.files.digest.time_ns", lambda: time.time_ns() + 5 * 10**9)
-        monkeypatch.setattr("befit.files.marker.time_ns", lambda: time.time_ns() + 5 * 10**9)
-
-    return call
 
 
 def test_a_cached_archive_is_read_once_for_its_digest(cache, flower, readings):

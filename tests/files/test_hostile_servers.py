@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from befit.errors import BefitError, DigestError, DownloadError
-from befit.files import get_file
+from befit.files import get_file, tree
 
 sys.path.append(str(Path(__file__).parent))
 from hostile_faults import LOGIN_PAGE, both, cut, flip, gzipped, headers, how, lie, page, redirect, refuse
@@ -370,3 +370,18 @@ def test_an_empty_file(hostile, get):
 def test_a_login_page_that_was_asked_for(hostile, get):
     server = hostile(LOGIN_PAGE)
     assert get(server.url_of("/page.html"), fname="page.html") == LOGIN_PAGE
+
+
+def test_a_bomb_from_a_server_that_promises_more_is_stopped_as_early(hostile, archives, cache, monkeypatch):
+    """What has come counts for the ratio, not the length that was said: that of a gigabyte may be large."""
+    bomb = archives.tar(("zeros", bytes(192 << 20)))
+    written = []
+
+    def counted(descriptor, chunks, really=tree._write_all):
+        really(descriptor, (written.append(len(chunk)) or chunk for chunk in chunks))
+
+    monkeypatch.setattr(tree, "_write_all", counted)
+    server = hostile(bomb, how(announced=1 << 30, stall=len(bomb)))
+    with pytest.raises(DownloadError):
+        get_file("out", server.url, untar=True, cache_dir=cache, retries=0, timeout=(5.0, 2.0))
+    assert sum(written) <= 65 << 20

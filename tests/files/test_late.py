@@ -18,7 +18,7 @@ from befit.files.local import LocalOrigin
 from befit.files.options import TransferOptions
 from befit.files.origin import DisagreementError, Version
 from befit.files.part import Part
-from befit.files.retry import Backoff, TransientError
+from befit.files.retry import TransientError, pause
 
 sys.path.append(str(Path(__file__).parent))
 from scripted_origin import CONTENT, SHA256, STRONG, Scripted, run_fixture, target_fixture  # noqa: F401
@@ -100,24 +100,17 @@ def test_an_attempt_that_begins_anew_counts_from_nothing(run, clock):
             raise TransientError("cut")
         return body.take(100_000)
 
-    def takes_half_a_minute(body, size):
-        if body.position == 500_000:
-            clock.leap(40)
-            clock.wait_for_look()
-        return body.take(100_000)
-
-    origin = Scripted(breaks_off, takes_half_a_minute, version=WEAK)
+    origin = Scripted(breaks_off, takes_half_a_minute(clock, 500_000), version=WEAK)
     assert run(origin, retries=1) == CONTENT
     assert origin.asked == [(0, None)] * 2
 
 
 def test_the_pause_between_two_attempts_is_not_held_against_the_second(run, clock, monkeypatch):
     monkeypatch.setattr("befit.files.retry.time.sleep", lambda seconds: clock.leap(60))
-    stopped = threading.Event()
 
     def brings_nothing(body, size):
         clock.leap(40)
-        assert stopped.wait(60)
+        assert body.origin.cancelled.wait(60)
         raise TransientError("cancelled")
 
     def begins_slowly(body, size):
@@ -125,16 +118,21 @@ def test_the_pause_between_two_attempts_is_not_held_against_the_second(run, cloc
             clock.wait_for_look()
         return body.take(size)
 
-    class Cancelled(Scripted):
-        @contextmanager
-        def open(self, start, end, known):
-            with super().open(start, end, known) as body:
-                body.cancel = stopped.set
-                yield body
-
-    origin = Cancelled(brings_nothing, begins_slowly)
+    origin = Scripted(brings_nothing, begins_slowly)
     assert run(origin, retries=1) == CONTENT
     assert len(origin.asked) == 2
+
+
+def takes_half_a_minute(clock, before):
+    """The start of an answer of which most takes longer than the watch is for."""
+
+    def read(body, size):
+        if body.position == before:
+            clock.leap(40)
+            clock.wait_for_look()
+        return body.take(100_000)
+
+    return read
 
 
 def test_a_new_beginning_counts_from_nothing(run, clock):
@@ -145,39 +143,24 @@ def test_a_new_beginning_counts_from_nothing(run, clock):
             raise DisagreementError("changed")
         return body.take(100_000)
 
-    def takes_half_a_minute(body, size):
-        if body.position == 100_000:
-            clock.leap(40)
-            clock.wait_for_look()
-        return body.take(100_000)
-
-    origin = Scripted(changes, takes_half_a_minute)
+    origin = Scripted(changes, takes_half_a_minute(clock, 100_000))
     assert run(origin, retries=0) == CONTENT
     assert origin.asked == [(0, None)] * 2
 
 
 def test_what_came_long_ago_does_not_count(run, clock):
-    stopped = threading.Event()
-
     def dries_up(body, size):
         if body.position in (500_000, 600_000):
             clock.leap(40)
             clock.wait_for_look()
         if body.position == 600_000:
             clock.leap(40)
-            assert stopped.wait(30)
+            assert body.origin.cancelled.wait(30)
             raise TransientError("cancelled")
         return body.take(100_000)
 
-    class Cancelled(Scripted):
-        @contextmanager
-        def open(self, start, end, known):
-            with super().open(start, end, known) as body:
-                body.cancel = stopped.set
-                yield body
-
     with pytest.raises(DownloadError, match="fewer than 1,000 bytes a second"):
-        run(Cancelled(dries_up), retries=0)
+        run(Scripted(dries_up), retries=0)
 
 
 # Answers that come after their connection was stopped
@@ -356,7 +339,7 @@ def test_a_second_interrupt_leaves_no_thread_that_waits(run, monkeypatch):
 
 
 def test_no_number_of_retries_is_too_large():
-    assert Backoff(100_000).pause(99_999, None) == 60.0
+    assert pause(99_999, None) == 60.0
 
 
 def test_a_file_of_this_machine_that_is_rewritten_meanwhile_is_copied_again(source, cache, monkeypatch):

@@ -106,8 +106,8 @@ def progress(draw):
 def test_what_is_saved_is_loaded(tmp_path, progress, expected, url):
     version, missing = progress
     assume(missing or expected)
-    part = begun(tmp_path, expected=expected, version=version, received=0)
-    part.url, part.plan = url, Plan(version.total, missing)
+    part = begun(tmp_path, expected=expected, received=0)
+    part.url, part.version, part.plan = url, version, Plan(version.total, missing)
     with part.path.open("r+b") as file:
         file.truncate(version.total)
     part.save()

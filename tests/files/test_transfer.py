@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -233,9 +232,9 @@ def test_a_file_that_grows_is_read_up_to_where_it_is_whole(tmp_path, monkeypatch
 def test_bytes_that_are_given_up_make_room_for_those_to_come(run, target, monkeypatch):
     def usage(folder):
         used = sum(path.stat().st_size for path in target.parent.rglob("*") if path.is_file())
-        return SimpleNamespace(free=1_500_000 - used)
+        return 1_500_000 - used
 
-    monkeypatch.setattr(transfer, "shutil", SimpleNamespace(disk_usage=usage))
+    monkeypatch.setattr("befit.files.part.free_bytes", usage)
     assert run(Scripted(content=CONTENT[::-1]), Scripted(), expected=SHA256) == CONTENT
     assert run(Scripted(900_000, DisagreementError("changed")), expected=SHA256) == CONTENT
 

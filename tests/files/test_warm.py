@@ -12,7 +12,6 @@ import pytest
 
 from befit.errors import ArgumentError, OfflineError
 from befit.files import get_file
-from befit.files.digest import digests_of
 from befit.files.stamp import Fingerprint, read_stamp, save_stamp, stamp_path
 
 SHA256 = hashlib.sha256(b"content").hexdigest()
@@ -24,30 +23,6 @@ def known_digest(file, algorithm):
     stamp = read_stamp(file)
     is_same = stamp is not None and stamp.fingerprint.is_same(Fingerprint.of(file.stat()))
     return stamp.digests.get(algorithm) if is_same else None
-
-
-@pytest.fixture
-def readings(monkeypatch):
-    """Which digests were computed from the bytes of a file in the cache."""
-    noted = []
-
-    def counted(path, algorithms):
-        noted.extend(sorted(algorithms))
-        return digests_of(path, algorithms)
-
-    monkeypatch.setattr("befit.files.digest.digests_of", counted)
-    return noted
-
-
-@pytest.fixture
-def later(monkeypatch):
-    """``later()``: everything that is in the cache has been there for some seconds."""
-
-    def call():
-        monkeypatch.setattr("befit.files.digest.time_ns", lambda: time.time_ns() + 5 * 10**9)
-        monkeypatch.setattr("befit.files.marker.time_ns", lambda: time.time_ns() + 5 * 10**9)
-
-    return call
 
 
 @pytest.mark.parametrize("digest", [{"file_hash": SHA256}, {"md5_hash": MD5}, {}])

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from befit._internal.byte_counts import in_bytes
 from befit.cli.main import build_parser
-from befit.hdf5.explain import explain, in_bytes
+from befit.hdf5.explain import explain
 from befit.hdf5.inspection import inspect
 from befit.hdf5.layout import Filter, Layout
 from befit.hdf5.packing import pack

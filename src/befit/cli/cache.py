@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from befit._internal import settings
+from befit._internal.byte_counts import in_bytes
 from befit.errors import ArgumentError
 from befit.files.digest import Digest
 from befit.files.inventory import CachedFile, Checked, cached_files, check, prune
@@ -60,7 +61,7 @@ def _list(options: argparse.Namespace) -> int:
     rows = [
         (
             os.path.relpath(file.path, root),
-            _bytes(file.total_size),
+            in_bytes(file.total_size),
             _age(file.stamp.downloaded),
             _age(file.used),
             file.stamp.url or "-",
@@ -104,7 +105,7 @@ def _prune(options: argparse.Namespace) -> int:
     for path in pruned.paths:
         print(f"{would} {path}")
     freed = "would be freed" if options.dry_run else "freed"
-    print(f"{_bytes(pruned.size)} {freed}")
+    print(f"{in_bytes(pruned.size)} {freed}")
     return 0
 
 
@@ -151,14 +152,6 @@ def _date(seconds: float | None) -> str | None:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def _age(since: float | None) -> str:

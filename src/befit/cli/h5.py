@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from befit._internal.byte_counts import in_bytes
+
 
 def add_parser(commands: Any) -> None:
     """Add this subcommand."""
@@ -65,7 +67,6 @@ def run_inspect(options: argparse.Namespace) -> int:
 
 def run_pack(options: argparse.Namespace) -> int:
     """Pack, and print what is in the new file and why."""
-    from befit.hdf5.explain import in_bytes
     from befit.hdf5.packing import pack
 
     packed = pack(

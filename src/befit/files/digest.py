@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from befit.files.stamp import Fingerprint, Stamp, read_stamp, save_stamp
 
 ALGORITHM_OF_LENGTH = {32: "md5", 40: "sha1", 64: "sha256", 96: "sha384", 128: "sha512"}
 ALGORITHMS = tuple(ALGORITHM_OF_LENGTH.values())
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,19 @@ class Hasher:
         return Digest(algorithm, self._hashes[algorithm].hexdigest())
 
 
-def digests_of(path: Path, algorithms: Collection[str]) -> dict[str, Digest]:
-    """Return the digests of the file at ``path``, which is read once."""
+def digests_in(file: io.RawIOBase | io.BufferedIOBase, algorithms: Collection[str]) -> dict[str, Digest]:
+    """Return the digests of what is left to read of ``file``, which is read once."""
     hasher = Hasher(algorithms)
     buffer = memoryview(bytearray(_CHUNK))
-    with path.open("rb", buffering=0) as file:
-        while size := file.readinto(buffer):
-            hasher.update(buffer[:size])
+    while size := file.readinto(buffer):
+        hasher.update(buffer[:size])
     return {name: hasher.digest(name) for name in algorithms}
+
+
+def digests_of(path: Path, algorithms: Collection[str]) -> dict[str, Digest]:
+    """Return the digests of the file at ``path``, which is read once."""
+    with path.open("rb", buffering=0) as file:
+        return digests_in(file, algorithms)
 
 
 class FileDigests:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +15,7 @@ from befit.files.limits import Budget, Limits
 from befit.files.marker import FOLDER, Record, is_marker_name
 from befit.files.member import Member
 from befit.files.names import Catalogue, Parts, member_parts
+from befit.files.room import free_bytes
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Extracted:
 
 def extract(
     archive: BinaryIO,
-    archive_bytes: int,
+    arrived: Callable[[int], int],
     staging: Path,
     *,
     name: str,
@@ -48,7 +47,7 @@ def extract(
 
     Args:
         archive: a file at its start.
-        archive_bytes: its size, or the size that it will have.
+        arrived: how many of its bytes are there, waiting for so many; see ``Budget``.
         name: the archive's own name in the folder that the members will be moved to.
         wanted: the folder that must be at the top. Where the archive does not have it, all its members
             are put into one of that name.
@@ -61,9 +60,7 @@ def extract(
     """
     root = staging / "members"
     root.mkdir(mode=0o755)
-    disk = shutil.disk_usage(root)
-    # Some file systems do not know their size.
-    budget = Budget(limits, archive_bytes, disk.free if disk.total else math.inf)
+    budget = Budget(limits, arrived, free_bytes(root))
     try:
         members = _unpack(archive, root, formats, budget)
         if wanted is None or members.get((wanted,)) == FOLDER:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 from befit.errors import DigestError, DownloadError
-from befit.files.digest import Digest, Hasher
+from befit.files.digest import Digest, digests_in
 from befit.files.options import TransferOptions
 from befit.files.origin import Origin, Version, open_origin
 from befit.files.part import Part
@@ -16,8 +16,6 @@ from befit.files.transfer import Transfer, Work
 from befit.files.url import shown, split_url, without_credentials
 
 logger = logging.getLogger(__name__)
-
-_STEP = 1 << 20  # bytes hashed at once
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,9 @@ class Fetched:
     """Where it is from, without a password."""
 
     version: Version
-    digests: tuple[Digest, ...]
+    digests: Mapping[str, Digest]
+    """By algorithm."""
+
     result: Any
     """What the work returned that was done on it."""
 
@@ -39,7 +39,7 @@ def fetch(
     algorithms: Iterable[str],
     options: TransferOptions,
     *,
-    verify: Callable[[str, tuple[Digest, ...], str], None],
+    verify: Callable[[str, Mapping[str, Digest], str], None],
     work: Work | None,
     description: str,
 ) -> Fetched:
@@ -69,7 +69,7 @@ def fetch(
     wanted = tuple(algorithms)
 
     def fetched(url: str, origin: Origin) -> Fetched:
-        works: list[Work] = [lambda file: _digests_of(file, wanted), *([work] if work else [])]
+        works: list[Work] = [lambda file: digests_in(file, wanted), *([work] if work else [])]
         for careful in (options, replace(options, connections=1)):
             transfer = Transfer(origin, url, part, works, careful, description=description)
             digests, *result = transfer.run()
@@ -100,12 +100,3 @@ def fetch(
         raise errors[0]
     kind = DigestError if all(isinstance(error, DigestError) for error in errors) else DownloadError
     raise kind(f"none of {len(errors)} origins gave {description}: " + "; ".join(map(str, errors)))
-
-
-def _digests_of(file: BinaryIO, algorithms: tuple[str, ...]) -> tuple[Digest, ...]:
-    hasher = Hasher(algorithms)
-    buffer = bytearray(_STEP)
-    view = memoryview(buffer)
-    while count := file.readinto(buffer):  # type: ignore[attr-defined]
-        hasher.update(view[:count])
-    return tuple(hasher.digest(algorithm) for algorithm in algorithms)

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from befit.files.plan import Plan
 
@@ -60,7 +60,7 @@ class _GrowingFile(io.RawIOBase):
 class Follower(Generic[Result]):
     """A thread that does ``work`` on a file as far as it is there."""
 
-    def __init__(self, path: Path, plan: Plan, work: Callable[[BinaryIO], Result]) -> None:
+    def __init__(self, path: Path, plan: Plan, work: Callable[[io.BufferedReader], Result]) -> None:
         self._path, self._plan, self._work = path, plan, work
         self._result: Result | None = None
         self._error: BaseException | None = None
@@ -82,6 +82,6 @@ class Follower(Generic[Result]):
     def _run(self) -> None:
         try:
             with _GrowingFile(self._path, self._plan) as raw, io.BufferedReader(raw, _BUFFER) as file:
-                self._result = self._work(cast(BinaryIO, file))
+                self._result = self._work(cast(io.BufferedReader, file))
         except BaseException as error:  # noqa: BLE001 (raised in `result`)
             self._error = error

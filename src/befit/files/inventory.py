@@ -15,7 +15,7 @@ from pathlib import Path
 
 from befit._internal.staging import abandoned_in, staging_folder
 from befit.files.digest import Digest, FileDigests
-from befit.files.lock import exclusive
+from befit.files.lock import exclusive, lock_path
 from befit.files.marker import SUFFIX, Record, manifest_path, read_marker, read_members
 from befit.files.names import Parts
 from befit.files.stamp import Fingerprint, Stamp, last_used, read_stamp, stamp_path, stamped_name
@@ -122,7 +122,7 @@ def prune(
         is_old = older_than is not None and file.used < time.time() - older_than
         if not is_old and (max_size is None or size <= max_size):
             continue
-        with exclusive(file.path.with_name(f".{file.path.name}.lock")):
+        with exclusive(lock_path(file.path)):
             if _is_unchanged(file):
                 before = pruned.size
                 _remove_file(file, pruned, dry_run)

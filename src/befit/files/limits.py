@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from befit.errors import ArgumentError, UnsafeArchiveError
@@ -41,13 +42,20 @@ class Limits:
 
 
 class Budget:
-    """What is left of the limits while one archive is unpacked."""
+    """What is left of the limits while one archive is unpacked.
 
-    def __init__(self, limits: Limits, archive_bytes: int, free_bytes: float = math.inf) -> None:
+    Args:
+        limits: What it may unpack to.
+        arrived: ``arrived(wanted)`` returns how many bytes of the archive are there. While that is fewer than
+            ``wanted`` and more are to come, it waits.
+        free_bytes: What the disk has room for.
+    """
+
+    def __init__(self, limits: Limits, arrived: Callable[[int], int], free_bytes: float = math.inf) -> None:
         self.limits = limits
-        self._archive_bytes = archive_bytes
-        self._free_bytes = free_bytes  # on the disk
-        self._largest = max(_NEVER_A_BOMB, limits.ratio * archive_bytes)
+        self._arrived = arrived
+        self._free_bytes = free_bytes
+        self._largest: float = _NEVER_A_BOMB  # grows with the archive
         self._content = 0
         self._decoded = 0
 
@@ -71,8 +79,7 @@ class Budget:
                 f"unpacks to more than {self.limits.total_bytes:,} bytes; if that is right, "
                 f"pass limits=Limits(total_bytes=…)"
             )
-        if self._content > self._largest:
-            self._refuse_bomb()
+        self._weigh(self._content)
         if self._content > self._free_bytes:
             raise OSError(
                 errno.ENOSPC,
@@ -83,11 +90,16 @@ class Budget:
     def decode(self, size: int) -> None:
         """Count ``size`` bytes that came out of a decompressor, headers and padding among them."""
         self._decoded += size
-        if self._decoded > self._largest:
-            self._refuse_bomb()
+        self._weigh(self._decoded)
 
-    def _refuse_bomb(self) -> None:
-        raise UnsafeArchiveError(
-            f"unpacks to more than {self.limits.ratio:g} times its size of {self._archive_bytes:,} "
-            f"bytes, as a decompression bomb does; if that is right, pass limits=Limits(ratio=…)"
-        )
+    def _weigh(self, size: int) -> None:
+        """Refuse ``size`` bytes, if they are too many for what has come of the archive."""
+        if size <= self._largest:
+            return
+        arrived = self._arrived(math.ceil(size / self.limits.ratio))
+        self._largest = max(_NEVER_A_BOMB, self.limits.ratio * arrived)
+        if size > self._largest:
+            raise UnsafeArchiveError(
+                f"unpacks to more than {self.limits.ratio:g} times its size of {arrived:,} bytes, as a "
+                f"decompression bomb does; if that is right, pass limits=Limits(ratio=…)"
+            )

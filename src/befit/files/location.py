@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from befit._internal import settings
 from befit._internal.staging import part_file
 from befit.errors import ArgumentError, DownloadError
+from befit.files.lock import lock_path
 from befit.files.url import split_url
 
 _ARCHIVE_SUFFIX = re.compile(r"\.(tar(\.(gz|bz2?|xz|zst))?|tgz|tbz2?|txz|tzst|zip)$", re.IGNORECASE)
@@ -43,7 +44,7 @@ class Location:
     @property
     def lock(self) -> Path:
         """The file that a process locks while it downloads or extracts."""
-        return self.file.with_name(f".{self.file.name}.lock")
+        return lock_path(self.file)
 
     @property
     def marker(self) -> Path:

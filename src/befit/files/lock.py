@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def lock_path(target: Path) -> Path:
+    """Return the file that is locked by whoever works on ``target``."""
+    return target.with_name(f".{target.name}.lock")
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``; where the file system has no locks, go on without one."""

@@ -25,7 +25,7 @@ from befit._internal.staging import part_file, sweep
 from befit.errors import ArgumentError, DigestError
 from befit.files.digest import ALGORITHMS, Digest, parse_digest
 from befit.files.location import Location
-from befit.files.lock import exclusive
+from befit.files.lock import exclusive, lock_path
 from befit.files.stamp import Fingerprint
 from befit.files.url import split_url, without_credentials
 
@@ -145,7 +145,7 @@ def record(lock: Lock, digest_by: Callable[[str], Digest]) -> None:
     """
     path = Path(os.path.realpath(lock.path))  # a link stays one
     try:
-        with exclusive(path.with_name(f".{path.name}.lock")):
+        with exclusive(lock_path(path)):
             sweep(path)
             lock = find_line(path, lock.name, lock.origin)
             if lock.digest is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -62,7 +62,8 @@ def _extract_cached(request: Request) -> bool:
     with staging_folder(archive) as folder:
         try:
             with archive.open("rb") as file:
-                staged = _unpack(request, file, os.fstat(file.fileno()).st_size, folder)
+                size = os.fstat(file.fileno()).st_size
+                staged = _unpack(request, file, lambda _: size, folder)
         except UnsafeArchiveError:
             raise
         except ArchiveError as error:
@@ -93,7 +94,7 @@ def _download(request: Request) -> None:
             work=partial(_unpack_meanwhile, request, part) if request.formats else None,
             description=location.file.name,
         )
-        digests = {digest.algorithm: digest.hexdigest for digest in fetched.digests}
+        digests = {name: digest.hexdigest for name, digest in fetched.digests.items()}
         if not isinstance(fetched.result, Extracted):
             if fetched.result is None or request.expected is not None:
                 # What was promised is kept, even if it cannot be extracted.
@@ -109,14 +110,10 @@ def _download(request: Request) -> None:
 
 def _unpack_meanwhile(request: Request, part: Part, file: BinaryIO) -> Extracted | ArchiveError:
     """Extract what is being downloaded; an error of the archive is told when the download has ended."""
-    size = part.version.total
-    if size is None:
-        size = file.seek(0, os.SEEK_END)  # which waits for the end
-        file.seek(0)
     staging = part.folder / secrets.token_hex(4)
     staging.mkdir(mode=0o700)
     try:
-        return _unpack(request, file, size, staging)
+        return _unpack(request, file, part.plan.wait, staging)
     except BaseException as error:
         remove(staging)
         if isinstance(error, ArchiveError):
@@ -141,9 +138,8 @@ def _move_file(request: Request, part: Path, digests: Mapping[str, str], fetched
     )
 
 
-def _verify(request: Request, part: Path, url: str, digests: tuple[Digest, ...], media_type: str) -> None:
+def _verify(request: Request, part: Path, url: str, found: Mapping[str, Digest], media_type: str) -> None:
     """Refuse a file that is not what was promised, or a web page in place of one."""
-    found = {digest.algorithm: digest for digest in digests}
     wrong = [promise for promise in request.promises if found[promise.algorithm] != promise]
     name = request.location.file.name
     kept = (
@@ -166,10 +162,10 @@ def _verify(request: Request, part: Path, url: str, digests: tuple[Digest, ...],
         )
 
 
-def _unpack(request: Request, archive: BinaryIO, size: int, staging: Path) -> Extracted:
+def _unpack(request: Request, archive: BinaryIO, arrived: Callable[[int], int], staging: Path) -> Extracted:
     return extract(
         archive,
-        size,
+        arrived,
         staging,
         name=request.location.file.name,
         formats=request.formats,

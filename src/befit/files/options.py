@@ -51,8 +51,7 @@ class TransferOptions:
                 f"timeout is {timeout!r}; write seconds above zero, or (seconds to connect, seconds "
                 "between bytes)"
             )
-        if not isinstance(retries, int) or retries < 0:
-            raise ArgumentError(f"retries is {retries!r}; write a whole number from 0 on")
+        as_count("retries", retries, minimum=0)
         if as_count("connections", connections) > MOST_CONNECTIONS:
             raise ArgumentError(
                 f"connections is {connections}; write at most {MOST_CONNECTIONS}, servers refuse more"

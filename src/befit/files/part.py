@@ -8,6 +8,7 @@ writes it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -22,11 +23,13 @@ from befit._internal.staging import claim_download, give_away, new_download, rem
 from befit.files.digest import Digest
 from befit.files.origin import Version
 from befit.files.plan import Interval, Plan, Segment
+from befit.files.room import free_bytes
 
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _WORTH_KEEPING = 1 << 16  # bytes; fewer are sooner fetched again
 
 
@@ -56,11 +59,19 @@ class Part:
         return known and (self.expected is not None or self.version.is_strong)
 
     def begin(self, url: str, version: Version, size: int) -> Segment | None:
-        """Start from nothing; return the first bytes, about ``size``, for the connection that has them."""
+        """Start from nothing; return the first bytes, about ``size``, for the connection that has them.
+
+        Raises:
+            OSError: the disk has no room for the file.
+        """
         self.forget()
         self.state.unlink(missing_ok=True)
-        with open(os.open(self.path, _CREATE, 0o666), "wb") as file:
-            file.truncate()
+        os.close(os.open(self.path, _CREATE, 0o666))  # what an earlier beginning brought makes room
+        free = free_bytes(self.folder)
+        if version.total is not None and version.total > free:
+            raise OSError(
+                errno.ENOSPC, f"{version.total:,} bytes are to come and {free:,} are free", str(self.folder)
+            )
         self.url, self.version, self.plan = url, version, Plan(version.total)
         segment = self.plan.claim(size)
         if segment is not None:
@@ -183,9 +194,6 @@ def _boot() -> str | None:
         return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
     except OSError:
         return None
-
-
-_CREATE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
-Interval = tuple[int, int]
+Interval: TypeAlias = tuple[int, int]
 
 _UNKNOWN = 1 << 62  # where a file of unknown length ends: behind everything
 

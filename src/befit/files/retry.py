@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -20,20 +19,19 @@ class TransientError(Exception):
         self.wait = wait
 
 
-@dataclass(frozen=True)
-class Backoff:
-    """Pauses that double from attempt to attempt, with jitter so that many clients do not return at once."""
+def pause(attempt: int, wanted: float | None) -> float:
+    """Return the seconds to wait after failed ``attempt`` (from 0).
 
-    retries: int
+    They double from attempt to attempt, with jitter so that many clients do not return at once. What a server
+    wishes is a lower bound.
+    """
+    usual: float = _FIRST_PAUSE * 2.0 ** min(attempt, 16) * random.uniform(0.5, 1.0)
+    return min(max(usual, wanted or 0.0), _LONGEST_PAUSE)
 
-    def pause(self, attempt: int, wanted: float | None) -> float:
-        """Return the seconds to wait after failed ``attempt`` (from 0); a server's wish is a lower bound."""
-        usual: float = _FIRST_PAUSE * 2.0 ** min(attempt, 16) * random.uniform(0.5, 1.0)
-        return min(max(usual, wanted or 0.0), _LONGEST_PAUSE)
 
-    def wait(self, attempt: int, wanted: float | None) -> None:
-        """Sleep for ``pause(attempt, wanted)``."""
-        time.sleep(self.pause(attempt, wanted))
+def wait(attempt: int, wanted: float | None) -> None:
+    """Sleep for ``pause(attempt, wanted)``."""
+    time.sleep(pause(attempt, wanted))
 
 
 def retry_after(value: str | None) -> float | None:

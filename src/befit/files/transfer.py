@@ -7,14 +7,12 @@ attempt. Attempts are counted from the last one that got further than any before
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO
+from io import BufferedReader
+from typing import Any
 
 from befit._internal.progress import Progress
 from befit.errors import DownloadError
@@ -25,12 +23,12 @@ from befit.files.origin import Body, DisagreementError, NoRangesError, Origin
 from befit.files.pace import Pace
 from befit.files.part import Part
 from befit.files.plan import Segment
-from befit.files.retry import Backoff, TransientError
+from befit.files.retry import TransientError, wait
 from befit.files.url import shown
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[BinaryIO], Any]
+Work = Callable[[BufferedReader], Any]
 
 _TICK = 0.05  # seconds between two looks at the connections
 _SAVE_EVERY = 1.0  # seconds
@@ -58,7 +56,6 @@ class Transfer:
         self._origin, self._url, self._part, self._works = origin, url, part, works
         self._options = options
         self._progress = Progress(None, description=description, enabled=options.progress)
-        self._backoff = Backoff(options.retries)
         self._pace = Pace(options.connections)
         self._connections: list[Connection] = []
         self._followers: list[Follower[Any]] = []
@@ -108,14 +105,6 @@ class Transfer:
 
         Returns what that connection is to bring first.
         """
-        total = body.version.total
-        if self._part.path.exists():
-            os.truncate(self._part.path, 0)  # what an earlier beginning brought makes room
-        free = shutil.disk_usage(self._part.folder).free
-        if total is not None and total > free:
-            raise OSError(
-                errno.ENOSPC, f"{total:,} bytes are to come and {free:,} are free", str(self._part.folder)
-            )
         self.media_type = body.media_type
         self._has_ranges &= body.has_ranges
         segment = self._part.begin(self._url, body.version, SMALLEST)
@@ -190,7 +179,7 @@ class Transfer:
         else:
             self._forget()
         logger.info("%s; attempt %d follows", error, self._failures + 1)
-        self._backoff.wait(self._failures - 1, error.wait)
+        wait(self._failures - 1, error.wait)
         self._slow_since = time.monotonic()
         self._slow_from = self._part.received if self._part.is_begun else 0
 
@@ -203,7 +192,7 @@ class Transfer:
         logger.info("%s; beginning again", error)
         self._forget()
         if self._restarts > 1:
-            self._backoff.wait(self._restarts - 2, None)
+            wait(self._restarts - 2, None)
         self._slow_since, self._slow_from = time.monotonic(), 0
 
     def _forget(self) -> None:

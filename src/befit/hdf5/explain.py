@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 
+from befit._internal.byte_counts import in_bytes
 from befit.hdf5.layout import Layout
 
 _BATCH = 128  # rows
@@ -52,15 +53,6 @@ def explain(layout: Layout, *, cache: str = "") -> str:
     if layout.nbytes:
         lines += [_cost(layout), _advice(layout)]
     return "\n".join(line for line in lines if line)
-
-
-def in_bytes(count: float) -> str:
-    """Return a number of bytes as people write it."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
 
 
 def _headline(layout: Layout) -> str:
