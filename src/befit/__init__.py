@@ -10,7 +10,7 @@ from befit._internal.lazy import lazy_face
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from befit.arrays import normalize, to_categorical
+    from befit.arrays import from_categorical, normalize, to_categorical
     from befit.errors import BefitError
     from befit.files import get_file
     from befit.graph import (
@@ -45,6 +45,7 @@ __all__ = [
     "Sequence",
     "Loader",
     "to_categorical",
+    "from_categorical",
     "normalize",
     "get_file",
     "print_summary",
@@ -72,7 +73,7 @@ __getattr__, __dir__ = lazy_face(
         ),
         "befit.hdf5": ("HDF5Matrix",),
         "befit.loading": ("Sequence", "Loader"),
-        "befit.arrays": ("to_categorical", "normalize"),
+        "befit.arrays": ("to_categorical", "from_categorical", "normalize"),
         "befit.files": ("get_file",),
         "befit.graph": (
             "print_summary",

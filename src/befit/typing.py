@@ -147,6 +147,9 @@ class ArrayAdapter(Protocol):
         ``dtype`` has no NaN, or an error when the graph runs.
         """
 
+    def argmax(self, tensor: Any) -> Any:
+        """Return the index of the largest value along the last axis, as the framework's default integer."""
+
     def normalize(self, tensor: Any, axes: tuple[int, ...], order: float) -> Any:
         """Return ``tensor`` divided by its norm over ``axes``, as ``befit.normalize`` describes it."""
 

@@ -72,8 +72,17 @@ def test_every_label_has_its_class_or_the_first_without_is_named(y, num_classes)
     if bad.size == 0:
         np.testing.assert_array_equal(to_categorical(y, num_classes).argmax(-1), y)
         return
-    with pytest.raises(LabelError, match=rf"label {int(y[bad[0]])} at index \({bad[0]},\)"):
+    with pytest.raises(LabelError, match=rf"label {y[bad[0]].item()} at index \({bad[0]},\)"):
         to_categorical(y, num_classes)
+
+
+def test_an_unsigned_label_is_never_negative():
+    """The upper half of what an unsigned type can hold."""
+    for dtype in ("uint8", "uint16"):
+        y = np.array([0, np.iinfo(dtype).max], dtype)
+        rows = to_categorical(y)
+        assert rows.shape == (2, int(y[1]) + 1)
+        assert rows[1, y[1]] == 1
 
 
 @pytest.mark.parametrize("size", [1, 16383, 16384, 16385, 50000])
@@ -225,9 +234,14 @@ def test_the_labels_are_not_changed():
         np.testing.assert_array_equal(y, before)
 
 
-def test_memory_beyond_the_result_is_bounded():
-    """A million int32 labels need their result and at most 4 MiB."""
-    y = np.random.default_rng(0).integers(0, 10, 1_000_000, dtype=np.int32)
+@pytest.mark.parametrize("view", [False, True])
+@pytest.mark.parametrize("dtype", ["int64", "uint8", ">i8", "float32"])
+def test_memory_beyond_the_result_is_bounded(dtype, view):
+    """Labels need their result and at most 4 MiB, whatever their kind and order in memory."""
+    y = np.random.default_rng(0).integers(0, 10, 1_200_000).astype(dtype)
+    if view:
+        y = y[::2]
+    to_categorical(y, 10)  # what it loads is not its memory
     tracemalloc.start()
     try:
         result = to_categorical(y, 10)

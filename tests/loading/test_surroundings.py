@@ -8,6 +8,7 @@ import pytest
 from befit import CustomObjectScope, Loader, Sequence, get_custom_objects
 from befit._internal.carried import surroundings
 from befit.errors import LoaderError
+from befit.loading import processes
 
 
 class Names(Sequence):
@@ -102,15 +103,29 @@ def test_what_a_block_hides_is_hidden_where_it_is_carried_to():
         del get_custom_objects()["thing"]
 
 
-def test_an_object_that_cannot_travel_is_an_error_at_once():
+@pytest.mark.parametrize("start_method", ["spawn", "fork"])
+def test_worker_processes_see_the_scope_however_they_start(start_method):
+    with (
+        CustomObjectScope({"thing": OfThisModule()}),
+        Loader(Names(), workers=1, engine="processes", start_method=start_method) as loader,
+    ):
+        assert list(loader) == ["of this module"] * 3
+        with CustomObjectScope({"thing": 2}):
+            assert list(loader) == [2] * 3, "an epoch later"
+
+
+def test_an_object_that_cannot_travel_is_an_error_before_a_worker_starts(monkeypatch):
     import threading
 
+    started = []
+    monkeypatch.setattr(processes, "WorkerProcess", lambda *_args, **_settings: started.append(1))
     with (
         CustomObjectScope({"thing": threading.Lock()}),
         Loader(Names(), workers=1, engine="processes") as loader,
         pytest.raises(LoaderError, match="open around this loader cannot be sent to worker processes"),
     ):
         list(loader)
+    assert started == []
 
 
 def test_threads_work_under_the_settings_of_the_consumer(make_loader, engine):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 
@@ -50,6 +51,9 @@ def read_state_of_keras() -> object:
     for module in (*TABLE_MODULES, "initializers", "optimizers", "dtype_policies"):
         variables[module] = getattr(keras, module).get.__globals__["ALL_OBJECTS_DICT"]
     assert {type(table) for table in variables.values()} == {dict}
+    old_files = keras.legacy.saving.deserialize_keras_object.__globals__
+    search = old_files["class_and_config_for_serialized_keras_object"]
+    assert inspect.isfunction(search)
     slot = vars(registration["global_state"].GLOBAL_STATE_TRACKER).get("custom_objects_scope_dict")
     contents = {name: list(table.items()) for name, table in variables.items() if name != "NAMES"}
-    return {name: id(table) for name, table in variables.items()}, contents, slot or {}
+    return {name: id(table) for name, table in variables.items()}, contents, search, slot or {}

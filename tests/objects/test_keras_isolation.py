@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import keras
 import pytest
@@ -84,6 +85,17 @@ def test_keras_own_scope_that_ends_in_another_order():
     assert keras.saving.get_registered_object("only") is None
 
 
+def test_blocks_that_end_in_another_order():
+    first, second = CustomObjectScope({"X": MyObject, "only": my_act}), CustomObjectScope({"X": OtherObject})
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert type(keras.regularizers.get("X")) is OtherObject
+    assert keras.saving.get_registered_object("only") is None
+    second.__exit__(None, None, None)
+    assert unknown("X")
+
+
 def test_clear_session_inside():
     with CustomObjectScope({"MyObject": MyObject}):
         keras.utils.clear_session(free_memory=False)
@@ -125,7 +137,7 @@ def test_threads_with_the_same_names_find_their_own_objects():
         barrier.wait()
         with CustomObjectScope({"X": regularizer, "relu": activation}):
             barrier.wait()
-            for _ in range(100):
+            for _ in range(200):
                 layer = keras.layers.Dense(1, kernel_regularizer="X", activation="relu")
                 assert (type(layer.kernel_regularizer), layer.activation) == (regularizer, activation)
             barrier.wait()
@@ -164,6 +176,19 @@ def test_names_of_keras_alone_mean_to_other_threads_what_they_meant():
             finally:
                 ended.set()
             holding.result()
+    finally:
+        del keras.saving.get_custom_objects()["relu"]
+
+
+def test_a_context_whose_block_has_ended_is_outside_of_every_block():
+    keras.saving.get_custom_objects()["relu"] = my_act
+    scope, context = CustomObjectScope(), copy_context()
+    context.run(scope.__enter__)
+    scope.__exit__(None, None, None)
+    try:
+        with CustomObjectScope():
+            assert keras.activations.get("relu") is my_act
+            assert context.run(keras.activations.get, "relu") is keras.activations.relu
     finally:
         del keras.saving.get_custom_objects()["relu"]
 

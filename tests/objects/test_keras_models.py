@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from befit.objects import CustomObjectScope
+from befit.objects import CustomObjectScope, get_custom_objects
 
 pytestmark = pytest.mark.backends
 
@@ -124,6 +124,25 @@ def test_a_saved_model_is_loaded(ending, nested, tmp_path):
     assert np.allclose(loaded.evaluate(data, target, verbose=0), expected)
     with pytest.raises((TypeError, ValueError)):
         keras.models.load_model(path)
+
+
+def test_names_written_inside_reach_load_model_until_the_end(tmp_path):
+    path = tmp_path / "model.keras"
+    with CustomObjectScope(NAMES):
+        model = make_model()
+    model.save(path)
+    with CustomObjectScope():
+        get_custom_objects().update(NAMES)
+        assert_same_model(keras.models.load_model(path), model)
+        del get_custom_objects()["MyLayer"]
+        with pytest.raises(TypeError, match="MyLayer"):
+            keras.models.load_model(path)
+    with CustomObjectScope(NAMES), CustomObjectScope():
+        get_custom_objects().clear()
+        with pytest.raises(TypeError, match="MyLayer"):
+            keras.models.load_model(path)
+    with CustomObjectScope(NAMES):
+        assert_same_model(keras.models.load_model(path), model)
 
 
 def test_clone_and_config_and_json():

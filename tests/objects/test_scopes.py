@@ -268,8 +268,12 @@ def test_a_generator_cannot_be_decorated():
     def generate():
         yield read_a()
 
-    with pytest.raises(UnsupportedObjectError, match="write the with block inside"):
-        CustomObjectScope({"a": 1})(generate)
+    async def generate_async():
+        yield read_a()
+
+    for function in (generate, generate_async):
+        with pytest.raises(UnsupportedObjectError, match="write the with block inside"):
+            CustomObjectScope({"a": 1})(function)
 
 
 # Laws

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import pickle
 import subprocess
 import sys
 import threading
@@ -16,6 +15,8 @@ import pytest
 from befit.errors import SerializationError
 from befit.objects import CustomObjectScope, get_custom_objects, in_scope, scope_initializer
 from befit.objects.layers import open_layers
+
+CLEAN_STARTS = [method for method in multiprocessing.get_all_start_methods() if method != "fork"]
 
 
 def read_a() -> object:
@@ -205,8 +206,70 @@ def test_initializer_opens_the_scopes_in_a_worker_process(method):
     subprocess.run([sys.executable, "-c", IN_A_WORKER, method], check=True, timeout=60)
 
 
-def test_what_cannot_travel_is_named_before_a_worker_starts():
+@pytest.mark.parametrize("method", CLEAN_STARTS)
+def test_what_cannot_travel_is_named_before_a_worker_starts(method):
     with CustomObjectScope({"fine": 1, "my_act": lambda x: x}):
-        initializer = scope_initializer()
+        worker = multiprocessing.get_context(method).Process(target=scope_initializer())
     with pytest.raises(SerializationError, match=r"'my_act' cannot travel .* top level of a module"):
-        pickle.dumps(initializer)
+        worker.start()
+    assert worker.pid is None
+    assert multiprocessing.active_children() == []
+
+
+DATALOADER = """
+import multiprocessing, sys
+import torch
+from befit.errors import SerializationError
+from befit.objects import CustomObjectScope, get_custom_objects, scope_initializer
+
+
+class Names(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        found = get_custom_objects().get('thing')
+        return -1 if found is None else found(index)
+
+
+def double(x):
+    return 2 * x
+
+
+def load(method, initializer=None):
+    loader = torch.utils.data.DataLoader(
+        Names(),
+        batch_size=2,
+        num_workers=1,
+        multiprocessing_context=method,
+        worker_init_fn=initializer,
+    )
+    return torch.cat(list(loader)).tolist()
+
+
+if __name__ == '__main__':
+    method = sys.argv[1]
+    with CustomObjectScope({'thing': double}):
+        initializer = scope_initializer()
+        assert load(method) == ([0, 2, 4, 6] if method == 'fork' else [-1] * 4)
+    assert load(method, initializer) == [0, 2, 4, 6]  # the names of then
+    with CustomObjectScope({'thing': lambda x: x}):
+        initializer = scope_initializer()
+    if method == 'fork':
+        assert load(method, initializer) == [0, 1, 2, 3]  # nothing travels
+    else:
+        try:
+            load(method, initializer)
+        except SerializationError as error:
+            assert "'thing' cannot travel" in str(error)
+        else:
+            raise AssertionError('a lambda travelled')
+        assert multiprocessing.active_children() == []
+"""
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_workers_of_a_torch_dataloader_see_the_scope(method, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(DATALOADER)
+    subprocess.run([sys.executable, script, method], check=True, timeout=110)

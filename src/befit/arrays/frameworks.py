@@ -14,6 +14,8 @@ _NUMPY_KINDS = frozenset("biufc")
 
 def adapter_of(obj: object) -> ArrayAdapter | None:
     """Return the adapter of the framework that the tensor ``obj`` belongs to; ``None``: NumPy takes it."""
+    if type(obj) is np.ndarray:  # most often, and the walk through the classes costs more than a small result
+        return None
     framework = adapters.framework_of(obj)
     if framework not in _FRAMEWORKS:
         return None
@@ -23,6 +25,8 @@ def adapter_of(obj: object) -> ArrayAdapter | None:
 
 def as_array(obj: object, name: str) -> Array:
     """Return ``obj`` (a list, anything with ``__array__``) as an array of one or more values, masks kept."""
+    if type(obj) is np.ndarray and obj.dtype.kind != "O":
+        return obj
     try:
         array = np.asanyarray(obj)
     except ValueError as error:
@@ -38,9 +42,12 @@ def as_array(obj: object, name: str) -> Array:
 def numpy_dtype(dtype: object) -> np.dtype[np.generic] | None:
     """Return ``dtype`` as one of NumPy's own number types; ``None`` where it is a framework's (bfloat16)."""
     try:
-        found = np.dtype(dtype_name(dtype))
-    except TypeError:
-        return None
+        found = np.dtype(dtype)  # type: ignore[call-overload]
+    except TypeError:  # torch.float32 and tf.float32 are no NumPy dtypes
+        try:
+            found = np.dtype(dtype_name(dtype))
+        except TypeError:
+            return None
     return found if found.kind in _NUMPY_KINDS else None
 
 

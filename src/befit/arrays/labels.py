@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 
 from befit.errors import LabelError
 from befit.typing import Array
 
+BLOCK = 1 << 14  # labels; what is computed of a block stays in the processor's cache
 _LIMIT = 2**63  # no class number reaches it, and int64 ends there
 _NUMBER_THEM = "number the names first: np.unique(y, return_inverse=True)[1]"
 
 
 def whole_numbers(y: Array) -> Array:
-    """Return the labels as an array of an integer dtype, of the same shape.
+    """Return the labels as an array of the same shape, of integers or of floats without a fraction.
 
     Raises:
         LabelError: a label is masked, fractional, NaN, infinite or no number.
@@ -25,17 +28,18 @@ def whole_numbers(y: Array) -> Array:
         if mask.any():
             _refuse(np.asarray(y), mask, "is masked, so it has no class", "drop the row: y[~y.mask]")
         y = np.asarray(y)
-    if y.dtype.kind == "b":
+    kind = y.dtype.kind
+    if kind in "iu":
+        return y
+    if kind == "b":
         return y.view(np.uint8)
-    if y.dtype.kind in "iu":
-        return y.astype(y.dtype.newbyteorder("="), copy=False)
-    if y.dtype.kind == "f":
-        return _from_floats(y)
-    if y.dtype.kind == "V" and not issubclass(y.dtype.type, np.void):  # bfloat16, int4 …: known to ml_dtypes
-        return _from_floats(y.astype(np.float64))
-    if y.dtype.kind == "O":
+    if kind == "f":
+        return _checked_floats(y)
+    if kind == "V" and not issubclass(y.dtype.type, np.void):  # bfloat16, int4 …: known to ml_dtypes
+        return _checked_floats(y.astype(np.float64))
+    if kind == "O":
         return _from_objects(y)
-    remedy = _NUMBER_THEM if y.dtype.kind in "SUT" else "convert y to integers first"
+    remedy = _NUMBER_THEM if kind in "SUT" else "convert y to integers first"
     if y.size:
         _refuse(y, np.ones(y.shape, bool), f"has dtype {y.dtype} and is no class number", remedy)
     raise LabelError(f"labels are whole numbers, y has dtype {y.dtype}; {remedy}")
@@ -51,22 +55,39 @@ def count_classes(labels: Array, num_classes: int | None) -> int:
         if num_classes is None:
             raise LabelError("y is empty, so there is no largest label; pass num_classes")
         return num_classes
-    # Seen as unsigned a negative label is larger than every other: one pass finds both kinds of offenders.
-    largest = int(labels.view(f"u{labels.dtype.itemsize}").max())
-    if largest > np.iinfo(labels.dtype).max or (num_classes is not None and largest >= num_classes):
+    if labels.dtype.kind == "f":
+        largest, is_negative = int(labels.max()), bool(labels.min() < 0)
+    else:
+        # Seen as unsigned a negative label is larger than every other: one pass finds both kinds.
+        unsigned, limit = _as_unsigned(labels.dtype)
+        largest = int(np.maximum.reduce(labels.view(unsigned), axis=None))
+        is_negative = largest >= limit
+    if is_negative or (num_classes is not None and largest >= num_classes):
         _refuse_outside(labels, num_classes)
     return largest + 1 if num_classes is None else num_classes
 
 
-def _from_floats(y: Array) -> Array:
+@functools.cache
+def _as_unsigned(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], int]:
+    """Return the unsigned dtype of the same width, and from which number on it stands for negative ones."""
+    bits = dtype.itemsize * 8
+    return np.dtype(dtype.str.replace("i", "u")), 1 << (bits - 1 if dtype.kind == "i" else bits)
+
+
+def flat_blocks(labels: Array) -> Iterator[tuple[int, Array]]:
+    """Yield the position of the first label and the labels of each block; none is copied as a whole."""
+    flat = labels.reshape(-1) if labels.flags.c_contiguous else labels.flat
+    for start in range(0, labels.size, BLOCK):
+        yield start, flat[start : start + BLOCK]
+
+
+def _checked_floats(y: Array) -> Array:
     with np.errstate(invalid="ignore", over="ignore"):
-        fractional = np.floor(y) != y  # NaN differs from itself
-        endless = np.abs(y) >= _LIMIT  # in float16 the limit is infinity, which is right too
-    if fractional.any():
-        _refuse(y, fractional, "is not a whole number", "round it first (np.rint), or drop the row")
-    if endless.any():
-        _refuse(y, endless, "is too large for a class number", "drop the row")
-    return y.astype(np.int64)
+        for _, block in flat_blocks(y):
+            # NaN differs from itself. In float16 the limit is infinity, which is right too.
+            if not ((np.floor(block) == block) & (np.abs(block) < _LIMIT)).all():
+                _refuse_floats(y)
+    return y
 
 
 def _from_objects(y: Array) -> Array:
@@ -92,6 +113,13 @@ def _class_number(label: object) -> int | None:
         except TypeError:
             return None
     return number if number is not None and abs(number) < _LIMIT else None
+
+
+def _refuse_floats(y: Array) -> NoReturn:
+    fractional = np.floor(y) != y
+    if fractional.any():
+        _refuse(y, fractional, "is not a whole number", "round it first (np.rint), or drop the row")
+    _refuse(y, np.abs(y) >= _LIMIT, "is too large for a class number", "drop the row")
 
 
 def _refuse_outside(labels: Array, num_classes: int | None) -> NoReturn:

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from befit.arrays.compiled import row_loops
 from befit.arrays.frameworks import adapter_of, as_array, output_view, refuse_output_off_host
 from befit.errors import ArgumentError, UnsupportedObjectError
 from befit.typing import Array
 
 _BLOCK = 1 << 20  # bytes; larger blocks leave the processor's cache, smaller ones cost calls
 _LONG = 1 << 16  # values; longer sums are kept in float64
+_SHORT = 64  # values; for shorter rows NumPy's loops cost more than what they do
+_WORTH_COMPILING = 32 << 20  # bytes; a smaller result is there before the compiled loop is loaded
 _SAFE = 1e8  # how far above the smallest normal number a sum has lost nothing to underflow
 
 
@@ -133,6 +136,11 @@ def _normalize_into(x: Array, axes: tuple[int, ...], order: float, out: Array) -
         return
     if axes == (x.ndim - 1,) and x.flags.c_contiguous and out.flags.c_contiguous:
         x, out, axes = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1]), (1,)
+        if order == 2 and x.nbytes >= _WORTH_COMPILING and x.dtype == out.dtype and x.dtype.char in "fd":
+            loops = row_loops()
+            if loops is not None and x.dtype.isnative:
+                loops.divide_by_length(x, out)
+                return
     rows = len(x) if 0 in axes else max(1, _BLOCK // (x[0].size * out.itemsize))
     with np.errstate(all="ignore"):  # 0 ** -1, inf / inf …: as numpy.linalg.norm, without its warnings
         for start in range(0, len(x), rows):
@@ -147,6 +155,8 @@ def _normalize_block(x: Array, axes: tuple[int, ...], order: float, out: Array) 
     else:
         work, norm = _scaled_norm(work, axes, order)
     norm[norm == 0] = 1
+    if axes == (work.ndim - 1,) and work.shape[-1] < _SHORT:
+        norm = np.repeat(norm, work.shape[-1]).reshape(work.shape)
     if out.dtype == work.dtype:
         np.divide(work, norm, out=out)
     else:
@@ -169,7 +179,8 @@ def _norm(x: Array, axes: tuple[int, ...], order: float) -> tuple[Array, Array]:
     """Return the norms, axes kept, and which of them lost nothing to overflow or underflow."""
     length = math.prod(x.shape[axis] for axis in axes)
     if order == 2 and axes == (x.ndim - 1,) and length <= _LONG:
-        total = np.vecdot(x, x).real[..., np.newaxis]
+        is_short = length < _SHORT and x.dtype.kind == "f"
+        total = (np.einsum("...i,...i->...", x, x) if is_short else np.vecdot(x, x)).real[..., np.newaxis]
     else:
         squares_only = order == 2 and x.dtype.kind == "f"
         total = _power_sum(x if squares_only else np.abs(x), axes, order, length)

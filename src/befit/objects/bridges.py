@@ -16,12 +16,11 @@ from befit.objects.layers import Layer
 
 __all__ = ["Bridge", "KerasBridge", "keras_bridge", "lock", "reach", "release"]
 
-_FRAMEWORKS = ("keras", "torch")
-
 lock = threading.RLock()
 """Guards what the whole process shares: the state below, the bridges' own, and the registry's."""
 
 _bridges: dict[str, Bridge] = {}
+_absent: tuple[str, ...] = ("keras", "torch")  # the frameworks without a bridge
 _open: dict[Layer, None] = {}  # the open layers of all threads, oldest first
 
 
@@ -58,11 +57,11 @@ def reach(layer: Layer) -> None:
     """Make the names of ``layer`` known wherever names are looked up; call again after a change."""
     with lock:
         _open[layer] = None
-        for framework in _FRAMEWORKS:
-            bridge = _bridge(framework)
-            if bridge is not None:
-                bridge.reach(layer)
-        _wait_for_absent()
+        for framework in _absent:
+            _bridge(framework)
+        for bridge in _bridges.values():
+            bridge.reach(layer)
+        _watch.wait_for(_absent)
 
 
 def release(layer: Layer) -> None:
@@ -71,7 +70,8 @@ def release(layer: Layer) -> None:
         _open.pop(layer, None)
         for bridge in _bridges.values():
             bridge.release(layer)
-        _wait_for_absent()
+        if not _open:
+            _watch.wait_for(())
 
 
 def _bridge(framework: str) -> Bridge | None:
@@ -81,22 +81,19 @@ def _bridge(framework: str) -> Bridge | None:
 
 
 def _build_bridge(framework: str) -> None:
+    global _absent
     with lock:
         bridge = _bridges[framework] = adapters.integration(framework, "objects")
         for layer in _open:
             bridge.reach(layer)
-        _wait_for_absent()
+        _absent = tuple(name for name in _absent if name not in _bridges)
+        _watch.wait_for(_absent if _open else ())
 
 
 def _is_imported(framework: str) -> bool:
     module = sys.modules.get(framework)
     # A module whose own code still runs is in sys.modules already, and has half of its names.
     return module is not None and not getattr(module.__spec__, "_initializing", False)
-
-
-def _wait_for_absent() -> None:
-    absent = tuple(framework for framework in _FRAMEWORKS if framework not in _bridges)
-    _watch.wait_for(absent if _open else ())
 
 
 _watch = ImportWatch(arrived=_build_bridge)

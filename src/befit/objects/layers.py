@@ -12,9 +12,21 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-__all__ = ["DELETED", "UNDECIDED", "Changes", "Layer", "close_layer", "find", "merged", "open_layers", "push"]
+__all__ = [
+    "DELETED",
+    "UNDECIDED",
+    "Changes",
+    "Layer",
+    "close_layer",
+    "find",
+    "is_inside",
+    "merged",
+    "open_layers",
+    "push",
+]
 
 
 class _Mark(Enum):
@@ -56,12 +68,17 @@ class Changes(NamedTuple):
 
 
 _stack: ContextVar[tuple[Layer, ...]] = ContextVar("befit.objects", default=())
+_is_open = attrgetter("is_open")  # in C, where every look-up of Keras passes
 
 
 def open_layers() -> tuple[Layer, ...]:
     """Return the layers that the running code is inside of, outermost first."""
-    stack = _stack.get()
-    return tuple([layer for layer in stack if layer.is_open]) if stack else stack
+    return tuple(filter(_is_open, _stack.get()))
+
+
+def is_inside() -> bool:
+    """Return whether the running code is inside of a block."""
+    return any(map(_is_open, _stack.get()))
 
 
 def push(layer: Layer) -> None:

@@ -34,9 +34,10 @@ _written: set[str] = set()
 
 def process_names() -> dict[str, Any]:
     """Return the process-wide dictionary, without what the open blocks say."""
-    keras = None if _is_shared_with_keras else bridges.keras_bridge()
-    if keras is not None:
-        _share_with(keras)
+    if not _is_shared_with_keras:
+        keras = bridges.keras_bridge()
+        if keras is not None:
+            _share_with(keras)
     return _process
 
 

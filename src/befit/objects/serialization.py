@@ -27,9 +27,16 @@ MAX_DEPTH = 100
 MAX_ITEMS = 1_000_000
 """Values that a config may have in all."""
 
+MAX_ELEMENTS = 2**36
+"""Elements that a shape in a config may have: a list of sizes under a key that ends in ``shape``. 256 GiB."""
+
+MAX_BITS = 1024
+"""Bits that an integer in a config may have; the greatest float has as many."""
+
 _Tables: TypeAlias = tuple[CustomObjects, ...]
 
 _PLAIN = (str, int, float, bool, type(None))
+_CONTAINERS = (list, tuple, Mapping)
 _FUNCTION = "function"  # the class name that Keras also gives to a function
 
 
@@ -79,8 +86,8 @@ def deserialize(config: Any, custom_objects: CustomObjects | None = None) -> Any
 
     Raises:
         UnknownObjectError: A name that nothing was given; names the nearest ones.
-        ArgumentError: ``config`` has not the right form, is nested deeper than 100 levels or has more than a
-            million values.
+        ArgumentError: ``config`` has not the right form, is nested deeper than 100 levels, has more than a
+            million values, or asks for a shape of more than 2**36 elements.
 
     Example:
         >>> deserialize("half", {"half": 0.5})
@@ -209,16 +216,18 @@ def _check_keys(mapping: Mapping[Any, Any]) -> None:
 
 
 def _check_size(config: Any) -> None:
-    """Refuse a config that is too deep or too large, without recursion."""
-    level = [config]
+    """Refuse a config that is too deep or too large, or asks for too much, without recursion."""
+    level = [("", config)]  # values, each with the nearest key above it
     items = 0
     for _ in range(MAX_DEPTH + 1):
-        level = [child for value in level for child in _children(value)]
-        items += len(level)
+        for key, value in level:
+            _check_value(key, value)
+        items += sum(len(value) for _, value in level if isinstance(value, _CONTAINERS))
         if items > MAX_ITEMS:
             raise ArgumentError(
                 f"the config has more than {MAX_ITEMS} values; it describes no object in good faith"
             )
+        level = [child for key, value in level for child in _children(key, value)]
         if not level:
             return
     raise ArgumentError(
@@ -226,10 +235,26 @@ def _check_size(config: Any) -> None:
     )
 
 
-def _children(value: Any) -> Iterable[Any]:
+def _check_value(key: str, value: Any) -> None:
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ArgumentError(
+            f"the config has an integer of {value.bit_length()} bits; it describes no object in good faith"
+        )
+    if key.endswith("shape") and isinstance(value, list | tuple):
+        elements = 1
+        for size in value:
+            elements *= abs(size) or 1 if isinstance(size, int) else 1
+            if elements > MAX_ELEMENTS:
+                raise ArgumentError(
+                    f"the {key!r} in the config has more than {MAX_ELEMENTS} elements; "
+                    "it describes no object in good faith"
+                )
+
+
+def _children(key: str, value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        return value.values()
-    return value if isinstance(value, list | tuple) else ()
+        return ((str(key), child) for key, child in value.items())
+    return ((key, child) for child in value) if isinstance(value, list | tuple) else ()
 
 
 def _describes_object(config: Any) -> bool:

@@ -84,6 +84,14 @@ class ArrayAdapterContract:
         with pytest.raises((TypeError, ValueError), match="float33"):
             adapter.one_hot(make(np.array([0], np.int32)), 2, "float33")
 
+    @pytest.mark.parametrize("dtype", ["float32", "int32", "bool"])
+    def test_argmax_is_where_the_one_is(self, adapter: ArrayAdapter, make: Make, dtype: str) -> None:
+        """The way back from one-hot rows, for every kind of numbers."""
+        labels = np.array([[0, 2, 1], [3, 3, 0]])
+        found = adapter.to_host(adapter.argmax(make(np.eye(4).astype(dtype)[labels])))
+        np.testing.assert_array_equal(found, labels)
+        assert found.dtype.kind == "i"
+
     @pytest.mark.parametrize("order", ORDERS)
     @pytest.mark.parametrize("axes", [(2,), (0,), (0, 1, 2)])
     def test_normalize_divides_by_the_norm(

@@ -54,6 +54,11 @@ def one_hot(labels: Any, num_classes: int, dtype: str) -> Any:
     return jnp.where(hot.any(-1, keepdims=True), rows, jnp.nan).astype(rows.dtype)
 
 
+def argmax(tensor: Any) -> Any:
+    """Return the index of the largest value along the last axis."""
+    return tensor.argmax(-1)
+
+
 def normalize(tensor: Any, axes: tuple[int, ...], order: float) -> Any:
     """Return ``tensor`` divided by its norm over ``axes``."""
     inexact = jnp.issubdtype(tensor.dtype, jnp.inexact)

@@ -67,6 +67,11 @@ def one_hot(labels: Any, num_classes: int, dtype: str) -> Any:
     return tf.one_hot(numbers, num_classes, dtype=kind)
 
 
+def argmax(tensor: Any) -> Any:
+    """Return the index of the largest value along the last axis."""
+    return tf.argmax(tf.cast(tensor, tf.uint8) if tensor.dtype == tf.bool else tensor, -1)
+
+
 def normalize(tensor: Any, axes: tuple[int, ...], order: float) -> Any:
     """Return ``tensor`` divided by its norm over ``axes``."""
     tensor = tf.convert_to_tensor(tensor)

@@ -83,6 +83,11 @@ def one_hot(labels: Any, num_classes: int, dtype: str) -> Any:
     return torch.where(hot.any(-1, keepdim=True), hot.to(kind), math.nan)
 
 
+def argmax(tensor: Any) -> Any:
+    """Return the index of the largest value along the last axis."""
+    return (tensor.byte() if tensor.dtype == torch.bool else tensor).argmax(-1)
+
+
 def normalize(tensor: Any, axes: tuple[int, ...], order: float) -> Any:
     """Return ``tensor`` divided by its norm over ``axes``.
 

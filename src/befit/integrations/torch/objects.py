@@ -8,8 +8,7 @@ never taken for an entry of the user's.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -19,39 +18,27 @@ from befit.objects.layers import Layer, merged
 __all__ = ["reach", "release"]
 
 _Entry: TypeAlias = Any  # a class, or (class, path)
+_Claims: TypeAlias = dict[str, tuple[type, str] | None]  # by path; None for "as the user left it"
 
-# path -> the blocks that say something about it, oldest first: a class, or None for "as the user left it"
-_claims: dict[str, dict[Layer, type | None]] = {}
-_paths_of: dict[Layer, set[str]] = {}
+_claims: dict[Layer, _Claims] = {}  # of the open blocks, the newest last
 _listed: dict[str, _Entry] = {}  # what we added, by path
 _displaced: dict[str, list[_Entry]] = {}  # what the user had allowed for such a path, to be put back
 
 
 def reach(layer: Layer) -> None:
     """Allow exactly the classes that ``layer`` names, functions never."""
-    claims = _claims_of(layer)
-    for path in _paths_of.get(layer, ()):
-        _claims[path].pop(layer, None)
-    for path, cls in claims.items():
-        _claims.setdefault(path, {})[layer] = cls
-    changed = {*claims, *_paths_of.pop(layer, ())}
-    if claims:
-        _paths_of[layer] = set(claims)
-    if changed:
-        _update_list(changed)
+    before, claims = _claims.pop(layer, {}), _claims_of(layer)
+    _claims[layer] = claims
+    _update_list({**before, **claims})
 
 
 def release(layer: Layer) -> None:
     """Take back what was allowed for ``layer``."""
-    paths = _paths_of.pop(layer, set())
-    for path in paths:
-        del _claims[path][layer]
-    if paths:
-        _update_list(paths)
+    _update_list(_claims.pop(layer, {}))
 
 
-def _claims_of(layer: Layer) -> dict[str, type | None]:
-    own: dict[str, type | None] = {**_paths(layer.changes)}
+def _claims_of(layer: Layer) -> _Claims:
+    own = _paths(layer.changes)
     around = [other for other in layer.stack[:-1] if other.is_open]
     if not around:
         return own
@@ -61,58 +48,61 @@ def _claims_of(layer: Layer) -> dict[str, type | None]:
     return {**hidden, **own}
 
 
-def _paths(names: Mapping[str, Any]) -> dict[str, type]:
+def _paths(names: Mapping[str, Any]) -> _Claims:
     """Return the paths by which a checkpoint may name the classes among ``names``."""
-    classes = {name: obj for name, obj in names.items() if inspect.isclass(obj)}
-    paths = {_path_of(cls): cls for cls in classes.values()}
-    for name, cls in classes.items():
-        if "." in name:
-            paths[name] = cls
-        elif name.isidentifier():
-            paths[f"__main__.{name}"] = cls
+    classes = [(name, obj) for name, obj in names.items() if isinstance(obj, type)]
+    paths: _Claims = {}
+    for _, cls in classes:
+        path = _path_of(cls)
+        paths[path] = (cls, path)
+    for name, cls in classes:
+        if "." in name or name.isidentifier():
+            path = name if "." in name else f"__main__.{name}"
+            paths[path] = (cls, path)
     return paths
 
 
-def _update_list(paths: set[str]) -> None:
+def _update_list(paths: Collection[str]) -> None:
     """Make torch's list say about ``paths`` what the newest claims say."""
-    users = _users_entries()
     added: list[_Entry] = []
     removed: list[_Entry] = []
+    users = _users_entries(paths) if _claims else {}  # before anything of ours changes
     for path in paths:
-        cls = next(reversed(_claims[path].values()), None)
-        wanted = None if cls is None else (cls, path)
-        present = _listed.get(path)
-        if wanted != present:
-            if present is not None:
-                removed.append(_listed.pop(path))
-            if wanted is not None:
-                in_the_way = [entry for entry in users.get(path, ()) if _class_of(entry) is not cls]
-                if in_the_way:
-                    _displaced.setdefault(path, []).extend(in_the_way)
-                    removed.extend(in_the_way)
-                if wanted not in users.get(path, ()):
-                    _listed[path] = wanted
-                    added.append(wanted)
-        if wanted is None:
+        entry, present = _newest(path), _listed.get(path)
+        if present is not None and entry != present:
+            removed.append(_listed.pop(path))
+        if entry is None:
             # Nothing of ours need be listed: an entry of the user's may have said the same.
-            added.extend(_displaced.pop(path, ()))
-        if not _claims[path]:
-            del _claims[path]
+            added += _displaced.pop(path, ())
+        elif entry != present:
+            theirs = users.get(path, [])
+            in_the_way = [other for other in theirs if _class_of(other) is not entry[0]]
+            if in_the_way:
+                _displaced.setdefault(path, []).extend(in_the_way)
+                removed += in_the_way
+            if entry not in theirs:
+                _listed[path] = entry
+                added.append(entry)
     if removed:
-        torch.serialization.safe_globals(removed).__exit__(
-            None, None, None
-        )  # takes exactly these off the list
+        # Takes exactly these off the list.
+        torch.serialization.safe_globals(removed).__exit__(None, None, None)
     if added:
         torch.serialization.add_safe_globals(added)
 
 
-def _users_entries() -> dict[str, list[_Entry]]:
-    """Return what is in torch's list and is not from here, by path."""
-    ours = set(_listed.values())
+def _newest(path: str) -> tuple[type, str] | None:
+    for claims in reversed(_claims.values()):
+        if path in claims:
+            return claims[path]
+    return None
+
+
+def _users_entries(paths: Collection[str]) -> dict[str, list[_Entry]]:
+    """Return what is in torch's list for one of ``paths`` and is not from here, by path."""
     entries: dict[str, list[_Entry]] = {}
     for entry in torch.serialization.get_safe_globals():
-        if entry not in ours:
-            path = entry[1] if isinstance(entry, tuple) else _path_of(entry)
+        path = entry[1] if isinstance(entry, tuple) else _path_of(entry)
+        if path in paths and entry != _listed.get(path):
             entries.setdefault(path, []).append(entry)
     return entries
 
