@@ -265,3 +265,10 @@ def test_a_tensor_gives_a_tensor(framework, dtype):
         np.testing.assert_array_equal(np.asarray(result), np.eye(3)[[0, 2, 1]])
     with pytest.raises(LabelError, match=r"label 2 at index \(1, 0\)"):
         to_categorical(y, 2)
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax.numpy", "tensorflow"])
+def test_a_tensor_has_the_byte_order_of_the_machine(framework):
+    module = importlib.import_module(framework)
+    make = getattr(module, "constant", None) or getattr(module, "tensor", None) or module.asarray
+    np.testing.assert_array_equal(np.asarray(to_categorical(make([1, 0]), 2, dtype=">f4")), [[0, 1], [1, 0]])

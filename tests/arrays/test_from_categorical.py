@@ -69,11 +69,21 @@ def test_the_first_of_many_blocks_is_named():
         from_categorical(rows)
 
 
+def test_what_a_mask_hides_is_not_read():
+    rows = np.ma.array([[0, 1], [1, 0]], mask=[[False, True], [False, False]])
+    with pytest.raises(LabelError, match=r"masked values, .* write rows\.filled\(0\)"):
+        from_categorical(rows)
+    assert from_categorical(np.ma.array([[0, 1]])).tolist() == [1]
+
+
 def test_what_is_no_rows_is_refused():
     with pytest.raises(ArgumentError, match="a single number"):
         from_categorical(1)
     with pytest.raises(UnsupportedObjectError, match="not an array"):
         from_categorical(object())
+    for rows in (np.array([[1, None]], object), np.array([["1", "0"]])):
+        with pytest.raises(UnsupportedObjectError, match="not numbers"):
+            from_categorical(rows)
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax.numpy", "tensorflow"])

@@ -266,13 +266,25 @@ def test_the_input_is_not_changed():
         np.testing.assert_array_equal(x, before)
 
 
-def test_memory_beyond_the_result_is_bounded():
-    """Twenty million bytes of rows need their result and at most 4 MiB."""
-    x = np.random.default_rng(0).normal(size=(50_000, 100)).astype("float32")
-    normalize(x)  # what it loads is not its memory
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((50_000, 100), -1),
+        ((50_000, 100), 0),
+        ((50_000, 100), None),
+        ((5_000_000,), -1),
+        ((2, 2_500_000), 0),
+        ((2, 2_500_000), 1),
+    ],
+)
+@pytest.mark.parametrize("order", [0, 1, 2, 3, np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_memory_beyond_the_result_is_bounded(shape, axis, order, dtype):
+    """Five million values need their result and at most 4 MiB, whatever is a vector."""
+    x = np.ones(shape, dtype)
     tracemalloc.start()
     try:
-        result = normalize(x)
+        result = normalize(x, axis, order)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -95,12 +98,22 @@ def test_an_interruption_leaves_nothing_behind(value):
 def test_a_buffer_of_another_shape_is_refused(y):
     with pytest.raises(ArgumentError, match=r"the buffer has shape \(2, 3\).*make a OneHotBuffer\(\("):
         to_categorical(y, 3, out=OneHotBuffer((2, 3)))
+    with pytest.raises(ArgumentError, match=r"the result has shape \(3,\); leave out out="):
+        to_categorical(1, 3, out=OneHotBuffer((2, 3)))
     with pytest.raises(ArgumentError, match=r"the result has shape \(2, 4\)"):
         to_categorical([0, 1], 4, out=OneHotBuffer((2, 3)))
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [((3,), "float32"), ([2, 3], "float32"), ((2, 3), "float33"), ((2, 0), "u1")]
+    ("shape", "dtype"),
+    [
+        ((3,), "float32"),
+        ([2, 3], "float32"),
+        ((2, 3), "float33"),
+        ((2, 0), "u1"),
+        ((2.0, 3), "u1"),
+        ((-1, 3), "u1"),
+    ],
 )
 def test_what_makes_no_buffer_is_refused(shape, dtype):
     with pytest.raises(ArgumentError, match=r"write \(batch, num_classes\)|write one such as 'float32'"):
@@ -112,3 +125,17 @@ def test_labels_on_the_cpu_may_be_a_tensor():
 
     rows = to_categorical(torch.tensor([1, 0]), 2, out=OneHotBuffer((2, 2)))
     np.testing.assert_array_equal(rows, [[0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize(
+    "travel", [copy.copy, copy.deepcopy, lambda buffer: pickle.loads(pickle.dumps(buffer))]
+)
+def test_a_copy_has_memory_of_its_own(travel):
+    """As a dataset that holds a buffer gets on its way to a worker process."""
+    buffer = OneHotBuffer((2, 3), "uint8")
+    rows = to_categorical([0, 1], 3, out=buffer)
+    again = travel(buffer)
+    assert to_categorical([2, 2], 3, out=again).tolist() == [[0, 0, 1], [0, 0, 1]]
+    assert to_categorical([1, 1], 3, out=again).tolist() == [[0, 1, 0], [0, 1, 0]]
+    assert again.rows.dtype == np.uint8
+    assert rows.tolist() == [[1, 0, 0], [0, 1, 0]]

@@ -145,7 +145,8 @@ def test_one_hot_rows_equal_numpy(loops, y, dtype):
 
 
 @pytest.mark.parametrize(
-    ("labels", "dtype"), [(">i4", "float32"), ("int64", "complex128"), ("float32", "u1")]
+    ("labels", "dtype"),
+    [(">i4", "float32"), ("int64", "complex128"), ("float32", "u1"), ("int64", ">f4"), ("int64", ">i8")],
 )
 def test_other_labels_and_cells_are_left_to_numpy(loops, labels, dtype):
     y = np.array([2, 0, 1, 1, 2]).astype(labels)

@@ -242,6 +242,19 @@ def test_what_others_write_into_a_table_meanwhile_stays():
         keras.activations.get("from_a_package")
 
 
+def test_a_table_that_others_exchange_meanwhile_stays():
+    """As loading the module again does, or a patch that began before the block and ends inside of it."""
+    module = keras.activations.get.__globals__
+    before = module["ALL_OBJECTS_DICT"]
+    theirs = dict(before)
+    try:
+        with CustomObjectScope({"my_act": my_act}):
+            module["ALL_OBJECTS_DICT"] = theirs
+        assert module["ALL_OBJECTS_DICT"] is theirs
+    finally:
+        module["ALL_OBJECTS_DICT"] = before
+
+
 def test_every_table_of_keras_that_strings_need_is_reached():
     """A module of a later Keras that looks strings up in a table of its own would be noticed here."""
     with CustomObjectScope({"X": MyObject}):

@@ -169,6 +169,24 @@ def test_process_wide_names_are_not_listed():
         del get_custom_objects()["Point"]
 
 
+def test_a_deleted_name_stays_deleted_when_a_block_around_ends_early():
+    outer, middle = CustomObjectScope({"Point": Point}), CustomObjectScope({"Point": function})
+    with outer:
+        middle.__enter__()
+        with CustomObjectScope():
+            del get_custom_objects()["Point"]
+            middle.__exit__(None, None, None)
+            assert refuses(saved(Point(1)))
+
+
+def test_a_class_that_no_name_stands_for_any_more_is_refused():
+    """Also by its own path, which only a block in between had brought."""
+    with CustomObjectScope({"Other": Point}), CustomObjectScope({"__main__.Net": Other}):
+        assert type(load(saved(Other()))) is Other
+        with CustomObjectScope({"__main__.Net": function}):
+            assert refuses(saved(Other()))
+
+
 # The user's own entries
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import pickle
 import subprocess
 import sys
 import threading
@@ -214,6 +215,18 @@ def test_what_cannot_travel_is_named_before_a_worker_starts(method):
         worker.start()
     assert worker.pid is None
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("error", [ValueError, RecursionError])  # as ctypes' pointers and deep lists raise
+def test_whatever_keeps_an_object_from_travelling_it_is_named(error):
+    class Stays:
+        def __reduce__(self):
+            raise error("not today")
+
+    with CustomObjectScope({"stays": Stays()}):
+        initializer = scope_initializer()
+    with pytest.raises(SerializationError, match=r"'stays' cannot travel .*not today"):
+        pickle.dumps(initializer)
 
 
 DATALOADER = """

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from befit.arrays.compiled import row_loops
+from befit.arrays.compiled import run
 from befit.arrays.frameworks import (
     adapter_of,
     as_array,
@@ -17,7 +17,7 @@ from befit.arrays.frameworks import (
     refuse_output_off_host,
 )
 from befit.arrays.labels import BLOCK, count_classes, flat_blocks, whole_numbers
-from befit.errors import ArgumentError, LabelError
+from befit.errors import ArgumentError, LabelError, UnsupportedObjectError
 from befit.typing import Array, ArrayAdapter
 
 _READ_AT_ONCE = 1 << 20  # bytes of one-hot rows
@@ -81,6 +81,8 @@ def to_categorical(y: Any, num_classes: int | None = None, *, dtype: Any = "floa
         _overwrite(labels, output_view(out, shape))
         return out
     kind = numpy_dtype(dtype)
+    if adapter is not None and kind is not None:
+        kind = kind.newbyteorder("=")  # frameworks have no other
     if adapter is not None and (kind is None or not adapter.on_host(y)):
         return adapter.one_hot(_drop_trailing_one(y), classes, dtype_name(dtype))
     if kind is None:
@@ -102,7 +104,7 @@ def from_categorical(rows: Any) -> Any:
         checked: the index of the largest value then.
 
     Raises:
-        LabelError: A row is not one-hot; names the first such row.
+        LabelError: A row is not one-hot; names the first such row. Or values are masked.
         ArgumentError: ``rows`` is a single number.
         UnsupportedObjectError: ``rows`` is no array, or a sparse one.
 
@@ -117,7 +119,14 @@ def from_categorical(rows: Any) -> Any:
     adapter = adapter_of(rows)
     if adapter is not None and not adapter.has_values(rows):
         return adapter.argmax(rows)
-    array = np.asarray(adapter.to_host(rows) if adapter is not None else as_array(rows, "rows"))
+    array = adapter.to_host(rows) if adapter is not None else as_array(rows, "rows")
+    if np.ma.is_masked(array):
+        raise LabelError("rows has masked values, which are neither 0 nor 1; write rows.filled(0)")
+    array = np.asarray(array)
+    if array.dtype.kind not in "biufc" and array.dtype.name != "bfloat16":
+        raise UnsupportedObjectError(
+            f"rows has dtype {array.dtype}, not numbers; write np.asarray(rows, 'u1')"
+        )
     if array.ndim == 0:
         raise ArgumentError("rows is a single number, which is no row; write from_categorical([rows])")
     labels = _class_numbers(array)
@@ -130,7 +139,8 @@ class OneHotBuffer:
     Handed to ``to_categorical`` as ``out=``, it holds the rows of the newest labels: the ones of the last
     batch are cleared, the new ones are set, and nothing else is touched, which for many classes is far
     cheaper than writing every zero again. That is right only while nobody else writes, so the rows are a
-    read-only array; they change with the next use.
+    read-only array; they change with the next use, so each thread needs a buffer of its own. A copy, also one
+    that was pickled, is an empty buffer of the same shape.
 
     Args:
         shape: Shape of the rows, ``(batch, ..., num_classes)``. Fewer samples than ``batch``, as at the end
@@ -154,7 +164,8 @@ class OneHotBuffer:
         kind = numpy_dtype(dtype)
         if kind is None:
             raise ArgumentError(f"dtype {dtype!r} is no number type of NumPy; write one such as 'float32'")
-        if not isinstance(shape, tuple) or len(shape) < 2 or shape[-1] < 1:
+        sizes = isinstance(shape, tuple) and all(isinstance(size, int) and size >= 0 for size in shape)
+        if not sizes or len(shape) < 2 or shape[-1] < 1:
             raise ArgumentError(f"shape is {shape!r}; write (batch, num_classes)")
         self._memory = np.zeros(shape, kind)
         self._cells = self._memory.reshape(-1)
@@ -163,12 +174,16 @@ class OneHotBuffer:
         self.rows = self._memory.view()
         self.rows.flags.writeable = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copied one by one, the views of the memory would no longer share it.
+        return type(self), (self.rows.shape, self.rows.dtype)
+
     def hold(self, labels: Array, shape: tuple[int, ...]) -> Array:
         """Return rows of ``shape`` for ``labels``, which were checked to be in range."""
         if len(shape) != self.rows.ndim or shape[1:] != self.rows.shape[1:] or shape[0] > len(self.rows):
             raise ArgumentError(
                 f"the buffer has shape {self.rows.shape}, the result has shape {shape}; "
-                f"make a OneHotBuffer({shape})"
+                + (f"make a OneHotBuffer({shape})" if len(shape) > 1 else "leave out out=")
             )
         ones = np.add(self._starts[: labels.size], labels.reshape(-1), dtype=np.intp, casting="unsafe")
         self._cells[self._ones] = 0
@@ -233,10 +248,9 @@ def _set_ones(labels: Array, rows: Array) -> None:
         starts = np.arange(0, labels.size * classes, classes)
         cells[np.add(starts, labels.reshape(-1), dtype=np.intp, casting="unsafe")] = 1
         return
-    if labels.size >= _WORTH_COMPILING and labels.dtype.kind in "iu":
-        loops = row_loops()
-        if loops is not None and loops.set_ones(labels, cells, classes):
-            return
+    is_large = labels.size >= _WORTH_COMPILING and labels.dtype.kind in "iu"
+    if is_large and run("set_ones", labels, cells, classes):
+        return
     starts = np.arange(0, BLOCK * classes, classes)
     for start, block in flat_blocks(labels):
         # The dtype is asked for: NumPy would add int64 and uint64 as floats.

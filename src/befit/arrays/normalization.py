@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from befit.arrays.compiled import row_loops
+from befit.arrays.compiled import run
 from befit.arrays.frameworks import adapter_of, as_array, output_view, refuse_output_off_host
+from befit.arrays.norms import divide_by_norm, result_dtype
 from befit.errors import ArgumentError, UnsupportedObjectError
 from befit.typing import Array
 
-_BLOCK = 1 << 20  # bytes; larger blocks leave the processor's cache, smaller ones cost calls
-_LONG = 1 << 16  # values; longer sums are kept in float64
-_SHORT = 64  # values; for shorter rows NumPy's loops cost more than what they do
 _WORTH_COMPILING = 32 << 20  # bytes; a smaller result is there before the compiled loop is loaded
-_SAFE = 1e8  # how far above the smallest normal number a sum has lost nothing to underflow
 
 
 def normalize(x: Any, axis: int | tuple[int, ...] | None = -1, order: Any = 2, *, out: Any = None) -> Any:
@@ -72,14 +69,14 @@ def normalize(x: Any, axis: int | tuple[int, ...] | None = -1, order: Any = 2, *
     shape = (1, *array.shape) if gains_axis else array.shape
     if out is not None:
         view = output_view(out, shape)
-        if not np.can_cast(_result_dtype(array), view.dtype, "same_kind"):
-            raise ArgumentError(f"out has dtype {view.dtype}, the result has dtype {_result_dtype(array)}")
+        if not np.can_cast(result_dtype(array), view.dtype, "same_kind"):
+            raise ArgumentError(f"out has dtype {view.dtype}, the result has dtype {result_dtype(array)}")
         if np.may_share_memory(array, view) and array.__array_interface__ != view.__array_interface__:
             array = array.copy()  # the same memory is read before it is written, shifted memory is not
-        _normalize_into(array, axes, power, view.reshape(array.shape))
+        _divide(array, axes, power, view.reshape(array.shape))
         return out
-    result = np.empty(array.shape, _result_dtype(array))
-    _normalize_into(array, axes, power, result)
+    result = np.empty(array.shape, result_dtype(array))
+    _divide(array, axes, power, result)
     result = result.reshape(shape)
     return adapter.from_host(result, x) if adapter is not None else result
 
@@ -126,81 +123,11 @@ def _checked_order(order: Any, *, single_axis: bool) -> float:
     return number
 
 
-def _result_dtype(x: Array) -> np.dtype[Any]:
-    native = x.dtype.newbyteorder("=")
-    return np.dtype(np.float64) if native.kind in "biu" else native
-
-
-def _normalize_into(x: Array, axes: tuple[int, ...], order: float, out: Array) -> None:
-    if x.size == 0:
-        return
-    if axes == (x.ndim - 1,) and x.flags.c_contiguous and out.flags.c_contiguous:
+def _divide(x: Array, axes: tuple[int, ...], order: float, out: Array) -> None:
+    if axes == (x.ndim - 1,) and x.flags.c_contiguous and out.flags.c_contiguous and x.size:
         x, out, axes = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1]), (1,)
-        if order == 2 and x.nbytes >= _WORTH_COMPILING and x.dtype == out.dtype and x.dtype.char in "fd":
-            loops = row_loops()
-            if loops is not None and x.dtype.isnative:
-                loops.divide_by_length(x, out)
-                return
-    rows = len(x) if 0 in axes else max(1, _BLOCK // (x[0].size * out.itemsize))
-    with np.errstate(all="ignore"):  # 0 ** -1, inf / inf …: as numpy.linalg.norm, without its warnings
-        for start in range(0, len(x), rows):
-            _normalize_block(x[start : start + rows], axes, order, out[start : start + rows])
-
-
-def _normalize_block(x: Array, axes: tuple[int, ...], order: float, out: Array) -> None:
-    dtype = _result_dtype(x)
-    work = x.astype(np.float32 if dtype.itemsize < 4 else dtype, copy=False)
-    if order == 0:
-        norm: Array = np.count_nonzero(work, axes, keepdims=True).astype(work.real.dtype)
-    else:
-        work, norm = _scaled_norm(work, axes, order)
-    norm[norm == 0] = 1
-    if axes == (work.ndim - 1,) and work.shape[-1] < _SHORT:
-        norm = np.repeat(norm, work.shape[-1]).reshape(work.shape)
-    if out.dtype == work.dtype:
-        np.divide(work, norm, out=out)
-    else:
-        out[...] = work / norm
-
-
-def _scaled_norm(x: Array, axes: tuple[int, ...], order: float) -> tuple[Array, Array]:
-    """Return ``x`` and its norms; vectors whose norm is out of range are scaled before, in both."""
-    norm, exact = _norm(x, axes, order)
-    if exact.all():
-        return x, norm
-    magnitude = np.abs(x)
-    scale = (magnitude.max if order > 0 else magnitude.min)(axes, keepdims=True)
-    scale[exact | (scale == 0) | ~np.isfinite(scale)] = 1
-    x = x / scale
-    return x, _norm(x, axes, order)[0]
-
-
-def _norm(x: Array, axes: tuple[int, ...], order: float) -> tuple[Array, Array]:
-    """Return the norms, axes kept, and which of them lost nothing to overflow or underflow."""
-    length = math.prod(x.shape[axis] for axis in axes)
-    if order == 2 and axes == (x.ndim - 1,) and length <= _LONG:
-        is_short = length < _SHORT and x.dtype.kind == "f"
-        total = (np.einsum("...i,...i->...", x, x) if is_short else np.vecdot(x, x)).real[..., np.newaxis]
-    else:
-        squares_only = order == 2 and x.dtype.kind == "f"
-        total = _power_sum(x if squares_only else np.abs(x), axes, order, length)
-    if order == 2:
-        norm = np.sqrt(total)
-    elif order == 1 or math.isinf(order):
-        norm = total.copy()
-    else:
-        norm = total ** (1 / order)
-    limits = np.finfo(norm.dtype)
-    exact = np.minimum(total, norm) > limits.tiny * _SAFE
-    exact &= np.maximum(total, norm) <= limits.max
-    return norm, exact
-
-
-def _power_sum(magnitude: Array, axes: tuple[int, ...], order: float, length: int) -> Array:
-    if math.isinf(order):
-        extreme: Array = (magnitude.max if order > 0 else magnitude.min)(axes, keepdims=True)
-        return extreme
-    powers = magnitude if order == 1 else np.square(magnitude) if order == 2 else magnitude**order
-    dtype = np.float64 if length > _LONG and magnitude.dtype == np.float32 else magnitude.dtype
-    total: Array = powers.sum(axes, keepdims=True, dtype=dtype)
-    return total.astype(magnitude.dtype, copy=False)
+        is_large = x.nbytes >= _WORTH_COMPILING
+        has_loop = order == 2 and x.dtype == out.dtype and x.dtype.char in "fd"
+        if is_large and has_loop and run("divide_by_length", x, out):
+            return
+    divide_by_norm(x, axes, order, out)

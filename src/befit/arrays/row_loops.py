@@ -41,7 +41,8 @@ def set_ones(labels: Array, cells: Array, classes: int) -> bool:
         cells: rows of ``classes`` cells, one after the other; shape ``(labels.size * classes,)``.
         classes: the number of cells of a row.
     """
-    if not (labels.flags.c_contiguous and labels.dtype.isnative) or cells.itemsize > 8:
+    native = labels.dtype.isnative and cells.dtype.isnative
+    if not (labels.flags.c_contiguous and native) or cells.itemsize > 8:
         return False
     # As plain bits there are only four kinds of cells and four of labels to be compiled for.
     one = cells.dtype.type(1).view(f"u{cells.itemsize}")
@@ -56,18 +57,21 @@ def _set_cells(labels: Array, cells: Array, classes: int, bits: Any) -> None:
         cells[row * classes + np.int64(labels[row])] = bits
 
 
-def divide_by_length(rows: Array, out: Array) -> None:
-    """Write each row divided by its Euclidean length to ``out``; a row of zeros stays.
+def divide_by_length(rows: Array, out: Array) -> bool:
+    """Write each row divided by its Euclidean length to ``out``; return whether that could be done.
 
     Args:
         rows: float32 or float64 of shape ``(rows, values)``, C-contiguous.
         out: of the same shape and dtype, C-contiguous; may be ``rows`` itself.
     """
+    if not rows.dtype.isnative:
+        return False
     limits = np.finfo(rows.dtype)
     # Between these the sum of squares, kept in float64, has lost nothing, and the length is a normal number.
     smallest = max(float(limits.tiny), 1e-145)
     largest = min(float(limits.max), 1e150)
     _divide_by_length(rows, out, smallest, largest)
+    return True
 
 
 @_compiled

@@ -180,8 +180,8 @@ def register(*, package: str = "Custom", name: str | None = None) -> Callable[[T
     """Register a class or function for good under the name ``package>name``, in Keras too.
 
     A registration is not undone at the end of a ``CustomObjectScope``: a module that is first imported inside
-    a block keeps its registrations. Defining the same object again (a cell of a notebook that is run twice)
-    replaces it.
+    a block keeps its registrations. Defining the same object again (a cell of a notebook that is run twice, a
+    function that is called again and makes it anew) replaces it.
 
     Args:
         package: The namespace of the name, usually the name of the package that the object lives in.

@@ -183,7 +183,7 @@ class ScopeInitializer:
         for name, obj in self._changes.changes.items():
             try:
                 pickle.dumps(obj)
-            except (pickle.PicklingError, AttributeError, TypeError) as error:
+            except Exception as error:
                 raise SerializationError(
                     f"the custom object {name!r} cannot travel to a worker process ({error}); "
                     "define it with def or class at the top level of a module"

@@ -75,7 +75,8 @@ def release(layer: Layer) -> None:
         _registration["global_state"].set_global_attribute(_KERAS_SCOPE, taken_over.names)
     if not _reached:
         for namespace, variable, stand_in in _places:
-            namespace[variable] = stand_in.original
+            if namespace[variable] is stand_in:  # what others put there meanwhile stays
+                namespace[variable] = stand_in.original
 
 
 class _Registry(CustomObjects):

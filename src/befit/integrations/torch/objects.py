@@ -44,7 +44,8 @@ def _claims_of(layer: Layer) -> _Claims:
         return own
     # A name that was deleted or means something else now no longer allows the class that it meant before.
     visible = _paths(merged([*around, layer]).changes)
-    hidden = dict.fromkeys(_paths(merged(around).changes).keys() - visible.keys())
+    named = {path for other in around for path in _paths(other.changes)}
+    hidden = dict.fromkeys(named - visible.keys())
     return {**hidden, **own}
 
 
