@@ -8,7 +8,7 @@ import pytest
 
 from befit.graph.diagram import Diagram, Link, Row, Show, diagram
 from befit.graph.kinds import KINDS, kind_of
-from befit.graph.model_graph import Edge, Layer, ModelGraph, Node, TensorSpec
+from befit.graph.model_graph import Edge, Layer, ModelGraph, Node, Parameter, TensorSpec
 
 SPEC = TensorSpec((None, 8), "float32")
 
@@ -145,6 +145,83 @@ def test_an_untraced_model_lists_its_layers_and_says_why() -> None:
     assert because.note == "Connections are not known: no input was given."
 
 
+def weighted(*layers: tuple[str, bool | None], **fields: object) -> ModelGraph:
+    """A chain of layers with one weight each, trainable or not, or without any."""
+    parameters = {
+        number: Parameter(number, name, (2, 3), "float32", trainable)
+        for number, (name, trainable) in enumerate(layers)
+        if trainable is not None
+    }
+    calls = [
+        (layer(name, parameters=(number,) if number in parameters else ()), (number - 1,) if number else ())
+        for number, (name, _) in enumerate(layers)
+    ]
+    return graph_of(*calls, parameters=parameters, **fields)
+
+
+def test_layers_that_are_not_trained_are_marked_if_asked_for() -> None:
+    graph = weighted(("a", True), ("b", False), ("c", None))
+    drawn = diagram(graph, Show(trainable=True))
+    assert titles(drawn) == ["a: Dense", "b: Dense (frozen)", "c: Dense"]
+    assert [box.is_frozen for box in drawn.boxes] == [False, True, False]
+    assert not any(box.is_frozen for box in diagram(graph, Show()).boxes)
+
+
+def test_a_nested_model_of_which_only_some_layers_are_trained_is_partly_frozen() -> None:
+    inner = weighted(("a", True), ("b", False))
+    nested = layer("encoder", "Sequential", inner=inner, parameters=(0, 1))
+    graph = graph_of((nested, ()), parameters=inner.parameters)
+    assert titles(diagram(graph, Show(trainable=True))) == ["encoder: Sequential (partly frozen)"]
+
+
+def test_boxes_count_their_weights() -> None:
+    assert [box.parameters for box in diagram(weighted(("a", True), ("b", None)), Show()).boxes] == [6, 0]
+
+
+def test_boxes_of_equal_layers_have_equal_signatures_whatever_they_are_called() -> None:
+    def signature(called: Layer) -> str:
+        return diagram(graph_of((called, ())), Show()).boxes[0].signature
+
+    assert signature(layer("a")) == signature(layer("b"))
+    assert signature(layer("a")) != signature(layer("a", "Conv2D"))
+    assert signature(layer("a", config={"rate": 0.1})) != signature(layer("a", config={"rate": 0.2}))
+    same, wide = (graph_of((layer("a"), ()), (layer("b"), (0,) * count)) for count in (1, 2))
+    assert diagram(same, Show()).boxes[1].signature != diagram(wide, Show()).boxes[1].signature
+    first, second = (weighted(("a", trainable)) for trainable in (True, False))
+    assert diagram(first, Show()).boxes[0].signature != diagram(second, Show()).boxes[0].signature
+
+
+@pytest.mark.parametrize("is_nested", [True, False])
+def test_nested_models_are_alike_if_their_insides_are(is_nested: bool) -> None:
+    """Also where those are not shown: weights of the same shapes say nothing of what is done with them."""
+
+    def signature(activation: str, sources: tuple[int, ...]) -> str:
+        dense = layer("d", config={"activation": activation})
+        inside = graph_of((INPUT, ()), (dense, (0,)), (layer("add", "Add"), sources))
+        model = layer("m", "Functional", inner=inside)
+        return diagram(graph_of((model, ())), Show(nested=is_nested)).boxes[0].signature
+
+    assert signature("relu", (0, 1)) == signature("relu", (0, 1))
+    assert signature("relu", (0, 1)) != signature("tanh", (0, 1))
+    assert signature("relu", (0, 1)) != signature("relu", (1, 1))
+
+
+def test_calls_of_a_layer_with_weights_are_not_like_other_layers() -> None:
+    weight = {0: Parameter(0, "kernel", (8, 8), "float32", trainable=True)}
+    shared, own = layer("shared", parameters=(0,)), layer("own", parameters=(0,))
+    calls = ((INPUT, ()), (shared, (0,)), (shared, (1,)), (own, (2,)))
+    _, first, second, other = diagram(graph_of(*calls, parameters=weight), Show()).boxes
+    assert first.signature == second.signature != other.signature
+
+
+def test_layers_that_take_different_outputs_are_not_alike() -> None:
+    """Outputs of the same shape: the halves of a split, or what a recurrent layer returns and its state."""
+    graph = graph_of((layer("split"), ()), (layer("a"), (0,)), (layer("b"), (0,)))
+    swapped = replace(graph, edges=(graph.edges[0], replace(graph.edges[1], output=1)))
+    assert len({box.signature for box in diagram(graph, Show()).boxes[1:]}) == 1
+    assert len({box.signature for box in diagram(swapped, Show()).boxes[1:]}) == 2
+
+
 def test_titles_are_one_line_that_every_format_can_hold() -> None:
     graph = graph_of((layer("a\nb\x00\ud800\uffff\té"), ()))
     assert titles(diagram(graph, Show())) == ["a b\ufffd\ufffd\ufffd é: Dense"]
@@ -160,6 +237,8 @@ def test_titles_are_one_line_that_every_format_can_hold() -> None:
         ("SpatialDropout1D", "regularization"),
         ("BatchNorm2d", "normalization"),
         ("add", "merge"),
+        ("mul", "merge"),
+        ("MultiScale", "other"),
         ("MyOwnThing", "other"),
     ],
 )

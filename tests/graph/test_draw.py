@@ -18,7 +18,6 @@ from befit.graph.diagram import Box, Diagram, Link, Row
 from befit.graph.draw import Picture, PngFont, draw, pdf_width, theme, to_dot, to_pdf, to_png, to_svg
 from befit.graph.draw.marks import Shape, Text
 from befit.graph.fonts import helvetica_width
-from befit.graph.kinds import KINDS
 
 SVG = "{http://www.w3.org/2000/svg}"
 STRANGE = 'a<b>&"c" \\{x|y}\\'
@@ -72,7 +71,9 @@ def test_each_title_stands_there_once() -> None:
 
 def test_the_layers_of_a_nested_model_are_inside_its_frame() -> None:
     picture = draw(NESTED, helvetica_width, "TB")
-    (frame,) = [mark for mark in picture.marks if isinstance(mark, Shape) and mark.fill == theme.FRAME_FILL]
+    (frame,) = [
+        mark for mark in picture.marks if isinstance(mark, Shape) and mark.fill == theme.LIGHT.frame.fill
+    ]
     left, top, right, bottom = extent(frame)
     inside = {text.text for text in texts(picture) if left < text.x < right and top < text.y < bottom}
     assert {"encoder", "deep", "deeper"} <= inside
@@ -81,7 +82,7 @@ def test_the_layers_of_a_nested_model_are_inside_its_frame() -> None:
 
 def test_every_link_has_an_arrowhead_on_the_border_of_its_target() -> None:
     picture = draw(chain("one", "two"), helvetica_width, "TB")
-    (head,) = [mark for mark in picture.marks if isinstance(mark, Shape) and mark.fill == theme.EDGE]
+    (head,) = [mark for mark in picture.marks if isinstance(mark, Shape) and mark.fill == theme.LIGHT.edge]
     faces = [extent(mark) for mark in picture.marks if isinstance(mark, Shape) and mark.stroke_width == 1.0]
     assert head.start[1] == max(top for _, top, _, _ in faces)
 
@@ -95,16 +96,51 @@ def test_a_note_is_wrapped_below_the_boxes() -> None:
     assert picture.height > max(note.y for note in notes)
 
 
-def test_every_kind_has_colours_on_which_text_is_readable() -> None:
-    def luminance(colour: str) -> float:
-        channels = [channel / 255 for channel in bytes.fromhex(colour[1:])]
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+CHAIN = Box(
+    "",
+    "other",
+    (Row("input:", ("(None, 8)",)),),
+    parts=(
+        Box("first", "dense"),
+        Box("", "other", parts=(Box("left", "pooling"), Box("right", "merge")), times=12),
+        Box("same", "dense", times=1000),
+    ),
+)
 
-    assert set(theme.COLOURS) == set(KINDS)
-    for colours in theme.COLOURS.values():
-        contrast = (luminance(colours.fill) + 0.05) / (luminance(theme.TEXT) + 0.05)
-        assert contrast >= 7  # WCAG 2.2, level AAA
+
+def test_a_chain_lists_its_layers_in_their_colours_and_how_often_they_repeat() -> None:
+    picture = draw(Diagram("net", (CHAIN,), ()), helvetica_width, "TB")
+    shown = {text.text: text for text in texts(picture)}
+    assert list(shown)[:4] == ["first", "left", "right", "same"]
+    assert [shown[name].y for name in ("first", "left", "right", "same")] == sorted(
+        shown[name].y for name in ("first", "left", "right", "same")
+    )
+    fills = [mark.fill for mark in picture.marks if isinstance(mark, Shape)]
+    kinds = ("dense", "pooling", "merge", "dense")
+    assert [fill for fill in fills if fill in {theme.LIGHT.box(kind).fill for kind in kinds}] == [
+        theme.LIGHT.box(kind).fill for kind in kinds
+    ]
+    twelve, thousand = shown["\N{MULTIPLICATION SIGN}12"], shown["\N{MULTIPLICATION SIGN}1,000"]
+    assert shown["left"].y < twelve.y < shown["right"].y
+    assert thousand.y == pytest.approx(shown["same"].y, abs=1)
+    for count in (twelve, thousand):
+        assert count.x > max(shown[name].x + shown[name].width for name in ("first", "left", "right", "same"))
+        assert count.x + count.width < picture.width - theme.MARGIN
+
+
+def test_dot_lists_the_layers_of_a_chain() -> None:
+    (label,) = labels(to_dot(Diagram("net", (CHAIN,), ()), "TB"))
+    lines = r"first\nleft\nright (these 2 \N{MULTIPLICATION SIGN}12)\nsame \N{MULTIPLICATION SIGN}1,000"
+    assert label == lines.replace(r"\N{MULTIPLICATION SIGN}", "\N{MULTIPLICATION SIGN}") + (
+        r"\n|{input:}|{{(None, 8)}}"
+    )
+
+
+def test_png_draws_something_alike_for_what_its_font_lacks() -> None:
+    font = PngFont(96)
+    assert font.width("2 \N{MULTIPLICATION SIGN} 3", 13) == font.width("2 x 3", 13)
+    stamps = [font.stamp(text, 13)[0].tobytes() for text in ("\N{MULTIPLICATION SIGN}4", "x4")]
+    assert stamps[0] == stamps[1]
 
 
 # SVG

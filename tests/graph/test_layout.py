@@ -191,6 +191,14 @@ def test_edges_of_one_tensor_run_together_and_others_apart() -> None:
     assert not set(apart.routes[5]) & set(apart.routes[6])
 
 
+def test_a_tensor_that_is_passed_twice_parts_in_front_of_the_box() -> None:
+    layout = lay_out([(60, 20)] * 3, [(0, 1), (1, 2), (0, 2), (0, 2)])
+    first, second = layout.routes[2:]
+    assert first[:-2] == second[:-2]
+    assert abs(first[-1][0] - second[-1][0]) >= 8
+    assert first[-1][1] == second[-1][1]
+
+
 def test_a_thousand_layers_in_a_row() -> None:
     layout = lay_out([(100, 30)] * 1000, [(index, index + 1) for index in range(999)])
     assert layout.width == 100

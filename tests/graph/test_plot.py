@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,7 +18,9 @@ from PIL import Image
 
 import befit.graph.plot
 from befit.errors import ArgumentError, MissingDependencyError, UnsupportedObjectError
-from befit.graph.model_graph import Edge, Layer, ModelGraph, Node, TensorSpec
+from befit.graph.diagram import Show
+from befit.graph.draw import THEMES
+from befit.graph.model_graph import Edge, Layer, ModelGraph, Node, Parameter, TensorSpec
 from befit.graph.plot import model_to_dot, plot_model
 
 
@@ -43,6 +48,21 @@ GRAPH = ModelGraph(
     edges=(Edge(0, 0, 1, 0), Edge(1, 0, 2, 0)),
     parameters={},
 )
+
+
+def chain_of(count: int) -> ModelGraph:
+    names = [f"l{index}" for index in range(count)]
+    return ModelGraph(
+        name="deep",
+        type="Functional",
+        framework="keras",
+        layers={name: layer(name, "Dense") for name in names},
+        nodes=tuple(node(index, name, 8) for index, name in enumerate(names)),
+        edges=tuple(Edge(index, 0, index + 1, 0) for index in range(count - 1)),
+        parameters={},
+    )
+
+
 HEADS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-", ".dot": b"digraph"}
 
 
@@ -63,8 +83,12 @@ def test_the_documented_arguments_come_first_and_in_order() -> None:
     }
     assert [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY] == [
         "show_dtypes",
+        "show_trainable",
         "expand_nested",
+        "collapse_repeats",
         "inputs",
+        "theme",
+        "engine",
         "dpi",
     ]
 
@@ -110,6 +134,55 @@ def test_every_argument_changes_what_it_is_about(tmp_path: Path) -> None:
     assert labels(path) == {"x: InputLayer": 1, "encoder: Sequential": 1, "deep: Dense": 1, "y: Dense": 1}
 
 
+FROZEN = replace(
+    GRAPH,
+    layers={**GRAPH.layers, "y": layer("y", "Dense", parameters=(0,))},
+    parameters={0: Parameter(0, "y/kernel", (4, 3), "float32", trainable=False)},
+)
+
+
+def test_frozen_layers_are_marked_in_every_format(tmp_path: Path) -> None:
+    for ending in (".svg", ".dot"):
+        path = tmp_path / f"net{ending}"
+        plot_model(FROZEN, path)
+        assert "frozen" not in path.read_text()
+        plot_model(FROZEN, path, show_trainable=True)
+        assert path.read_text().count("y: Dense (frozen)") == 1
+    assert "y: Dense (frozen)" in model_to_dot(FROZEN, show_trainable=True)
+
+
+def test_repeats_are_collapsed_if_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "deep.svg"
+    plot_model(chain_of(40), path, collapse_repeats=True)
+    assert labels(path) == {"l0: Dense": 1, "\N{MULTIPLICATION SIGN}40": 1}
+    assert "l0: Dense \N{MULTIPLICATION SIGN}40" in model_to_dot(chain_of(40), collapse_repeats=True)
+
+
+def test_a_theme_is_a_name_or_a_value(tmp_path: Path) -> None:
+    path = tmp_path / "net.svg"
+    plot_model(GRAPH, path, theme="dark")
+    assert f'fill="{THEMES["dark"].background}"' in path.read_text()
+    plot_model(GRAPH, path, theme=replace(THEMES["light"], background="#fedcba"))
+    assert 'fill="#fedcba"' in path.read_text()
+
+
+def test_a_page_is_made_of_the_graph_and_what_to_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def to_html(*arguments: Any) -> bytes:
+        asked.append(arguments)
+        return b"<!DOCTYPE html>"
+
+    viewer = ModuleType("befit.graph.viewer")
+    viewer.to_html = to_html  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "befit.graph.viewer", viewer)
+    plot_model(GRAPH, tmp_path / "net.html", True, True, "LR", expand_nested=True)
+    assert (tmp_path / "net.html").read_bytes() == b"<!DOCTYPE html>"
+    assert asked == [(GRAPH, Show(shapes=True, nested=True), "LR")]
+
+
 def test_rankdir_turns_the_picture(tmp_path: Path) -> None:
     sizes = {}
     for rankdir in ("TB", "BT", "LR", "RL"):
@@ -129,6 +202,15 @@ def test_dpi_enlarges_a_png(tmp_path: Path, dpi: float) -> None:
     with Image.open(tmp_path / "small.png") as small, Image.open(tmp_path / "large.png") as large:
         assert large.width == pytest.approx(2 * small.width, abs=12)
         assert large.height == pytest.approx(2 * small.height, abs=2)
+
+
+@pytest.mark.parametrize("dpi", [1, 10_000])
+def test_a_picture_is_drawn_at_every_resolution(tmp_path: Path, dpi: float) -> None:
+    """Pillow has no font smaller than a pixel, and none of any size."""
+    tiny = replace(GRAPH, layers={"x": layer("x", "")}, nodes=(node(0, "x", 8),), edges=())
+    plot_model(tiny, tmp_path / "net.png", dpi=dpi)
+    with Image.open(tmp_path / "net.png") as image:
+        assert image.info["dpi"][0] == pytest.approx(dpi, rel=0.02)
 
 
 class NoPillow:
@@ -167,14 +249,20 @@ def test_a_png_without_pillow_names_the_extra(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"to_file": "net.jpg"}, r"'\.jpg'.*\.png, \.svg, \.pdf or \.dot"),
+        ({"to_file": "net.jpg"}, r"'\.jpg'.*\.png, \.svg, \.pdf, \.html or \.dot"),
         ({"to_file": "nowhere/net.png"}, "no folder 'nowhere'"),
         ({"to_file": "folder"}, "is a folder"),
         ({"rankdir": "down"}, "'TB', 'BT', 'LR' or 'RL'"),
         ({"rankdir": None}, "'TB', 'BT', 'LR' or 'RL'"),
         ({"dpi": 0}, "dpi=0"),
         ({"dpi": float("nan")}, "dpi=nan"),
+        ({"dpi": 10_001}, "dpi=10001.*from 1 to 10000"),
         ({"dpi": "96"}, "dpi='96'"),
+        ({"theme": "pink"}, "theme='pink'.*'light' or 'dark'"),
+        ({"theme": {}}, r"theme=\{\}"),
+        ({"engine": "neato"}, "engine='neato'.*'befit' or 'dot'"),
+        ({"to_file": "net.html", "engine": "dot"}, r"page.*\.svg"),
+        ({"to_file": "net.html", "collapse_repeats": True}, r"page.*\.svg"),
     ],
 )
 def test_an_argument_that_cannot_work_is_named_before_the_model_is_read(
@@ -216,6 +304,22 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.svg"]
 
 
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".svg")
+    plot_model(GRAPH, path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    """What stands for /dev/stdout here, which must not become a file."""
+    path = tmp_path / "pipe.svg"
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
+        plot_model(GRAPH, path)
+        assert path.is_fifo()
+        assert pipe.read().startswith(HEADS[".svg"])
+
+
 def test_a_failure_while_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> bytes:
         raise RuntimeError("broken")
@@ -229,20 +333,15 @@ def test_a_failure_while_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 # Models
 
 
-def test_a_chain_of_3000_layers_is_drawn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [".svg", ".pdf", ".dot"])
+def test_a_chain_of_5000_layers_is_drawn(tmp_path: Path, ending: str) -> None:
     """Deeper than Python's own stack."""
-    names = [f"l{index}" for index in range(3000)]
-    graph = ModelGraph(
-        name="deep",
-        type="Functional",
-        framework="keras",
-        layers={name: layer(name, "Dense") for name in names},
-        nodes=tuple(node(index, name, 8) for index, name in enumerate(names)),
-        edges=tuple(Edge(index, 0, index + 1, 0) for index in range(2999)),
-        parameters={},
-    )
-    plot_model(graph, tmp_path / "deep.svg")
-    assert len(labels(tmp_path / "deep.svg")) == 3000
+    path = tmp_path / f"deep{ending}"
+    plot_model(chain_of(5000), path)
+    if ending == ".svg":
+        assert len(labels(path)) == 5000
+    plot_model(chain_of(5000), path, collapse_repeats=True)
+    assert path.stat().st_size < 10_000
 
 
 @pytest.mark.backends

@@ -47,6 +47,8 @@ def divide_by_norm(x: Array, axes: Axes, order: float, out: Array) -> None:
 def _extents(x: Array, whole: Axes = ()) -> tuple[int, ...]:
     """Return the shape of a tile: first the axes ``whole``, if vectors along them are short, then others."""
     shape, room = x.shape, TILE // max(4, result_dtype(x).itemsize)
+    if x.size <= room:
+        return shape
     is_first = math.prod(shape[axis] for axis in whole) <= room // _CONTIGUOUS
     extents = dict.fromkeys(range(len(shape)), 1)
     for axis in (*(whole if is_first else ()), *reversed(range(len(shape)))):
@@ -57,6 +59,8 @@ def _extents(x: Array, whole: Axes = ()) -> tuple[int, ...]:
 
 
 def _tiles(shape: tuple[int, ...], extents: tuple[int, ...]) -> Iterator[Tile]:
+    if extents == shape:
+        return iter([(slice(None),) * len(shape)])
     steps = [
         [slice(start, start + extent) for start in range(0, length, extent)]
         for length, extent in zip(shape, extents, strict=True)

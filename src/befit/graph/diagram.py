@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from befit.graph.kinds import kind_of
 from befit.graph.model_graph import Layer, ModelGraph, Node, TensorSpec
@@ -28,19 +28,31 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A layer, or one call of it.
+    """A layer, or one call of it, or several that ``repeats`` made one box of.
 
     Attributes:
         title: name and class.
         kind: one of ``kinds.KINDS``.
         rows: shapes and dtypes, if asked for.
         inner: what is drawn inside, if the box is a frame.
+        is_frozen: none of its weights is trained; known only if that was asked for.
+        layers: how many layers it stands for, unless ``parts`` or ``inner`` say so.
+        parameters: how many values their weights have, unless ``parts`` or ``inner`` say so.
+        signature: all that it has in common with others that do the same.
+        parts: the boxes of a chain that it stands for.
+        times: how often what it stands for follows itself.
     """
 
     title: str
     kind: str
     rows: tuple[Row, ...] = ()
     inner: Diagram | None = None
+    is_frozen: bool = False
+    layers: int = 1
+    parameters: int = 0
+    signature: str = ""
+    parts: tuple[Box, ...] = ()
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +82,35 @@ class Show:
     layer_names: bool = True
     dtypes: bool = False
     nested: bool = False
+    trainable: bool = False
 
 
 def diagram(graph: ModelGraph, show: Show) -> Diagram:
     """Return the boxes and links of ``graph``."""
     if not graph.is_traced and not graph.nodes:
-        boxes = [_box(layer, (), 0, show) for layer in graph.layers.values()]
+        boxes = [_box(graph, layer, (), 0, show) for layer in graph.layers.values()]
         return Diagram(_clean(graph.name), tuple(boxes), (), _note(graph))
-    groups = _group_calls(graph)
+    groups = group_calls(graph)
     box_of = {index: number for number, group in enumerate(groups) for index in group}
     tensors: dict[tuple[int, int], int] = {}
     links = []
+    later_outputs: list[list[tuple[int, int]]] = [[] for _ in groups]  # that go into each box
     for edge in sorted(graph.edges, key=lambda edge: (edge.target, edge.input)):
         tensor = tensors.setdefault((edge.source, edge.output), len(tensors))
         links.append(Link(box_of[edge.source], box_of[edge.target], tensor))
+        if edge.output:
+            later_outputs[box_of[edge.target]].append((edge.output, edge.input))
     boxes = []
     drawn: Counter[str] = Counter()
-    for group in groups:
+    in_all = Counter(graph.nodes[group[0]].layer for group in groups)
+    for group, outputs in zip(groups, later_outputs, strict=True):
         calls = [graph.nodes[index] for index in group]
-        boxes.append(_box(graph.layer_of(calls[0]), calls, drawn[calls[0].layer], show))
-        drawn[calls[0].layer] += 1
+        layer = graph.layer_of(calls[0])
+        box = _box(graph, layer, calls, drawn[layer.key], show)
+        # Layers that do the same are not alike if one of them is called again, with the same weights.
+        again = layer.key if in_all[layer.key] > 1 and layer.parameters else None
+        boxes.append(replace(box, signature=f"{box.signature} {again!r} {outputs}"))
+        drawn[layer.key] += 1
     return Diagram(_clean(graph.name), tuple(boxes), tuple(links), _note(graph))
 
 
@@ -99,8 +120,19 @@ def _note(graph: ModelGraph) -> str | None:
     return NOTE.format(reason=_clean(graph.untraced_because).strip().rstrip(".") or NO_REASON)
 
 
-def _group_calls(graph: ModelGraph) -> list[list[int]]:
-    """Return the calls that share a box, by node index, in the order of their first calls."""
+def group_calls(graph: ModelGraph) -> list[list[int]]:
+    """Return for each box the calls that it stands for, by their index, in the order of the first ones.
+
+    Example:
+        >>> nodes = tuple(Node(index, key, index, (), ()) for index, key in enumerate("aba"))
+        >>> layers = {key: Layer(key, key, "Dense", key) for key in "ab"}
+        >>> group_calls(ModelGraph("net", "Model", "keras", layers, nodes, (), {}))
+        [[0, 2], [1]]
+        >>> from befit.graph.model_graph import Edge
+        >>> loop = (Edge(0, 0, 1, 0), Edge(1, 0, 2, 0))
+        >>> group_calls(ModelGraph("net", "Model", "keras", layers, nodes, loop, {}))
+        [[0], [1], [2]]
+    """
     calls: dict[str, list[int]] = {}
     for node in graph.nodes:
         calls.setdefault(node.layer, []).append(node.index)
@@ -136,11 +168,37 @@ def _reaches_itself(following: Sequence[set[int]], group: Sequence[int], first: 
     return False
 
 
-def _box(layer: Layer, calls: Sequence[Node], repeat: int, show: Show) -> Box:
-    inner = diagram(layer.inner, show) if show.nested and layer.inner is not None else None
-    if inner is not None and not inner.boxes:
-        inner = None
-    return Box(_title(layer, repeat, show), _kind(layer), _rows(layer, calls, show), inner)
+def _box(graph: ModelGraph, layer: Layer, calls: Sequence[Node], repeat: int, show: Show) -> Box:
+    inside = None if layer.inner is None else diagram(layer.inner, show)
+    weights = [graph.parameters[key] for key in layer.parameters]
+    is_trained = [weight.trainable for weight in weights]
+    title = _title(layer, repeat, show)
+    if show.trainable and weights and not any(is_trained):
+        title += " (frozen)"
+    elif show.trainable and layer.inner is not None and _holds_frozen_layers(layer.inner):
+        title += " (partly frozen)"
+    specs = sorted({str((node.inputs, node.outputs)) for node in calls})
+    shapes = [(weight.shape, weight.dtype, weight.trainable) for weight in weights]
+    signature = repr((_type(layer), sorted(layer.config.items()), shapes, specs))
+    if inside is not None:
+        signature += f"{{{'; '.join(box.signature for box in inside.boxes)}}} {inside.links}"
+    return Box(
+        title,
+        _kind(layer),
+        _rows(layer, calls, show),
+        inside if show.nested and inside is not None and inside.boxes else None,
+        is_frozen=show.trainable and bool(weights) and not any(is_trained),
+        parameters=sum(weight.count for weight in weights),
+        signature=signature,
+    )
+
+
+def _holds_frozen_layers(graph: ModelGraph) -> bool:
+    """Return whether a layer that has weights trains none of them."""
+    return any(
+        layer.parameters and not any(graph.parameters[key].trainable for key in layer.parameters)
+        for layer in graph.layers.values()
+    )
 
 
 def _kind(layer: Layer) -> str:
@@ -153,12 +211,13 @@ def _kind(layer: Layer) -> str:
 
 def _title(layer: Layer, repeat: int, show: Show) -> str:
     """Return name and class, as Keras 2 wrote them; a later call with a box of its own says which it is."""
-    name, type_name = layer.name, layer.type
-    if layer.wrapped is not None:
-        inner_name, inner_type = layer.wrapped
-        name, type_name = f"{name}({inner_name})", f"{type_name}({inner_type})"
-    title = f"{name}: {type_name}" if show.layer_names else type_name
+    name = layer.name if layer.wrapped is None else f"{layer.name}({layer.wrapped[0]})"
+    title = f"{name}: {_type(layer)}" if show.layer_names else _type(layer)
     return _clean(f"{title} (call {repeat + 1})" if repeat else title)
+
+
+def _type(layer: Layer) -> str:
+    return layer.type if layer.wrapped is None else f"{layer.type}({layer.wrapped[1]})"
 
 
 def _rows(layer: Layer, calls: Sequence[Node], show: Show) -> tuple[Row, ...]:

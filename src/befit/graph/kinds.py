@@ -17,12 +17,15 @@ _WORDS: tuple[tuple[str, str], ...] = (
         "shape",
         "pad crop reshape flatten permut repeat upsampl resiz view transpose squeeze split chunk stack",
     ),
-    ("shape", "getitem slice interpolate expand"),
+    ("shape", "getitem slice interpolate expand unbind"),
     ("merge", "concat add subtract multiply average maximum minimum matmul dot cat einsum"),
     ("activation", "relu elu gelu silu swish mish softmax softmin softplus softsign activation sigmoid tanh"),
     ("activation", "shrink threshold glu"),
     ("dense", "dense linear"),
 )
+
+# Operators of PyTorch, whose names are parts of too many others.
+_OPERATORS = {"mul": "merge", "sub": "merge", "div": "merge", "truediv": "merge"}
 
 KINDS = (*dict.fromkeys(kind for kind, _ in _WORDS), "model", "other")
 
@@ -34,6 +37,8 @@ def kind_of(type_name: str) -> str:
     ('convolution', 'normalization', 'other')
     """
     name = type_name.lower().replace("_", "")
+    if name in _OPERATORS:
+        return _OPERATORS[name]
     for kind, words in _WORDS:
         if any(word in name for word in words.split()):
             return kind

@@ -6,7 +6,9 @@ pictures are made from it, and only from it.
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,6 +38,17 @@ class Parameter:
     def count(self) -> int:
         """The number of values in it."""
         return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """The memory of its values, by the number of bits that its dtype names; a ``bool`` takes a byte."""
+        return (self.count * _bits(self.dtype) + 7) // 8
+
+
+@functools.cache
+def _bits(dtype: str) -> int:
+    number = re.search(r"\d+", dtype)
+    return int(number[0]) if number else 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,9 @@ class Node:
         call: how often this layer had been called before, as its framework counts.
         inputs: what went in.
         outputs: what came out.
+        macs: multiply-adds of its matrix products, convolutions, attention and recurrent steps; all else
+            counts nothing. In PyTorch for the example input as it was given, in Keras for one sample where
+            the batch axis has any length. ``None`` if it is not known.
     """
 
     index: int
@@ -84,6 +100,7 @@ class Node:
     call: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    macs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +143,24 @@ class ModelGraph:
     untraced_because: str = ""
     is_built: bool = True
 
+    @property
+    def macs(self) -> int | None:
+        """Multiply-adds of all calls; ``None`` if those of one of them are not known."""
+        known = [node.macs for node in self.nodes if node.macs is not None]
+        return sum(known) if self.is_traced and len(known) == len(self.nodes) else None
+
     def layer_of(self, node: Node) -> Layer:
         """Return the layer that ``node`` is a call of."""
         return self.layers[node.layer]
+
+    def _repr_html_(self) -> str:
+        from befit.graph.viewer import to_notebook  # it imports this module
+
+        return to_notebook(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """Return what notebooks show, without the long ``repr`` that they would keep beside it."""
+        return {
+            "text/plain": f"<ModelGraph of {self.name}: {len(self.layers)} layers>",
+            "text/html": self._repr_html_(),
+        }

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import os
-import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from befit._internal.staging import part_file
 from befit.errors import ArgumentError
 from befit.graph.diagram import Diagram, Show, diagram
-from befit.graph.draw import PngFont, draw, pdf_width, to_dot, to_pdf, to_png, to_svg
+from befit.graph.draw import THEMES, PngFont, Theme, draw, pdf_width, run_dot, to_dot, to_pdf, to_png, to_svg
 from befit.graph.fonts import helvetica_width
 from befit.graph.layout import RANKDIRS
+from befit.graph.model_graph import ModelGraph
 from befit.graph.reading import model_graph
+from befit.graph.repeats import collapse
+
+ENGINES = ("befit", "dot")
+LARGEST_DPI = 10_000
 
 
 def plot_model(
@@ -26,8 +31,12 @@ def plot_model(
     rankdir: str = "TB",
     *,
     show_dtypes: bool = False,
+    show_trainable: bool = False,
     expand_nested: bool = False,
+    collapse_repeats: bool = False,
     inputs: Any = None,
+    theme: str | Theme = "light",
+    engine: str = "befit",
     dpi: float = 96,
 ) -> None:
     """Draw a model and save the picture, without Graphviz.
@@ -38,22 +47,29 @@ def plot_model(
 
     Args:
         model: a Keras model, a PyTorch module, or a ``ModelGraph``.
-        to_file: where the picture goes; the ending decides what it is: ``.png``, ``.svg``, ``.pdf``, or
-            ``.dot`` for Graphviz. A name without an ending gets a png.
+        to_file: where the picture goes; the ending decides what it is: ``.png``, ``.svg``, ``.pdf``,
+            ``.html`` for a page to look around in, or ``.dot`` for Graphviz. A name without an ending gets a
+            png.
         show_shapes: whether boxes show the shapes of inputs and outputs, such as ``(None, 784)``.
         show_layer_names: whether boxes show the layer's name in front of its class.
         rankdir: where the data flows: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
         show_dtypes: whether boxes show the dtypes of the layer's inputs and outputs.
+        show_trainable: whether layers none of whose weights is trained are marked as frozen.
         expand_nested: whether a model inside the model is drawn as a frame around its own layers.
+        collapse_repeats: whether layers that only follow each other share one box, and blocks of layers that
+            repeat are drawn once, in a frame that says how often.
         inputs: an example input, for models that show shapes and connections only when they are called.
+        theme: ``"light"``, ``"dark"``, or colours of your own; a page has both, and a switch.
+        engine: ``"befit"``, or ``"dot"`` to have Graphviz lay out and draw, if it is installed.
         dpi: pixels per inch of a png; other files can be enlarged as they are.
 
     Raises:
-        ArgumentError: an unknown ending or direction, a folder that does not exist, a ``dpi`` below 1,
-            or a png of more than 300 million pixels.
-        GraphError: the model cannot be read as a graph.
+        ArgumentError: an unknown ending, direction, theme or engine, a folder that does not exist, a ``dpi``
+            that is not from 1 to 10,000, a png of more than 300 million pixels, or ``collapse_repeats`` or
+            ``engine="dot"`` for a page, which cannot have them.
+        GraphError: the model cannot be read as a graph, or Graphviz fails on it.
         UnsupportedObjectError: ``model`` is no model of a supported framework.
-        MissingDependencyError: a png without Pillow.
+        MissingDependencyError: a png without Pillow, or ``engine="dot"`` without Graphviz.
 
     Example:
         >>> import pathlib, tempfile
@@ -70,17 +86,33 @@ def plot_model(
         Keras 2.1 documentation; ``show_dtypes``, ``expand_nested`` and ``dpi`` from Keras 3.
     """
     target = Path(to_file)
-    write = _writer(target)
+    ending = _ending(target)
     _check_rankdir(rankdir)
     _check_dpi(dpi)
+    _check_engine(engine)
+    style = _Style(rankdir, _theme(theme), dpi)
+    if ending == ".html" and (collapse_repeats or engine != "befit"):
+        raise ArgumentError(
+            f"to_file={str(to_file)!r}: a page takes neither collapse_repeats=True nor engine='dot'; "
+            "leave them out, or write a .svg file"
+        )
     if not target.parent.is_dir():
         raise ArgumentError(
             f"to_file={str(to_file)!r}: there is no folder {str(target.parent)!r}; make it first"
         )
     if target.is_dir():
         raise ArgumentError(f"to_file={str(to_file)!r} is a folder; write the name of a file in it")
-    show = Show(show_shapes, show_layer_names, show_dtypes, expand_nested)
-    _write_whole(target, write(diagram(model_graph(model, inputs), show), rankdir, dpi))
+    show = Show(show_shapes, show_layer_names, show_dtypes, expand_nested, show_trainable)
+    graph = model_graph(model, inputs)
+    if ending == ".html":
+        data = _page(graph, show, rankdir)
+    else:
+        content = _content(graph, show, collapse_repeats)
+        if engine == "dot" and ending != ".dot":
+            data = run_dot(to_dot(content, rankdir, style.theme), ending.removeprefix("."), dpi)
+        else:
+            data = _WRITERS[ending](content, style)
+    _write_whole(target, data)
 
 
 def model_to_dot(
@@ -90,7 +122,9 @@ def model_to_dot(
     rankdir: str = "TB",
     *,
     show_dtypes: bool = False,
+    show_trainable: bool = False,
     expand_nested: bool = False,
+    collapse_repeats: bool = False,
     inputs: Any = None,
 ) -> str:
     """Return a model as source in the DOT language, for Graphviz or whatever else reads it.
@@ -101,7 +135,9 @@ def model_to_dot(
         show_layer_names: whether boxes show the layer's name in front of its class.
         rankdir: where the data flows: ``"TB"``, ``"BT"``, ``"LR"`` or ``"RL"``.
         show_dtypes: whether boxes show the dtypes of the layer's inputs and outputs.
+        show_trainable: whether layers none of whose weights is trained are marked as frozen.
         expand_nested: whether a model inside the model is a cluster of its own layers.
+        collapse_repeats: whether chains share one box, and repeated blocks are drawn once, in a cluster.
         inputs: an example input, for models that show shapes and connections only when they are called.
 
     Returns:
@@ -129,8 +165,22 @@ def model_to_dot(
         The labels are those of Keras 2.1's ``keras.utils.vis_utils.model_to_dot``.
     """
     _check_rankdir(rankdir)
-    show = Show(show_shapes, show_layer_names, show_dtypes, expand_nested)
-    return to_dot(diagram(model_graph(model, inputs), show), rankdir)
+    show = Show(show_shapes, show_layer_names, show_dtypes, expand_nested, show_trainable)
+    return to_dot(_content(model_graph(model, inputs), show, collapse_repeats), rankdir)
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """How a picture is drawn."""
+
+    rankdir: str
+    theme: Theme
+    dpi: float
+
+
+def _content(graph: ModelGraph, show: Show, collapse_repeats: bool) -> Diagram:
+    content = diagram(graph, show)
+    return collapse(content) if collapse_repeats else content
 
 
 def _check_rankdir(rankdir: str) -> None:
@@ -139,28 +189,49 @@ def _check_rankdir(rankdir: str) -> None:
 
 
 def _check_dpi(dpi: object) -> None:
-    if not isinstance(dpi, Real) or not 1 <= float(dpi) < math.inf:
-        raise ArgumentError(f"dpi={dpi!r} is no number of pixels per inch; write a number from 1, such as 96")
+    if not isinstance(dpi, Real) or not 1 <= float(dpi) <= LARGEST_DPI:
+        raise ArgumentError(
+            f"dpi={dpi!r} is no number of pixels per inch; write one from 1 to {LARGEST_DPI}, such as 96"
+        )
 
 
-def _png(content: Diagram, rankdir: str, dpi: float) -> bytes:
-    font = PngFont(dpi)
-    return to_png(draw(content, font.width, rankdir), font, dpi)
+def _check_engine(engine: object) -> None:
+    if engine not in ENGINES:
+        raise ArgumentError(f"engine={engine!r} does not exist; write 'befit' or 'dot'")
 
 
-def _svg(content: Diagram, rankdir: str, dpi: float) -> bytes:
-    return to_svg(draw(content, helvetica_width, rankdir), content.name)
+def _theme(theme: object) -> Theme:
+    if isinstance(theme, Theme):
+        return theme
+    if not isinstance(theme, str) or theme not in THEMES:
+        raise ArgumentError(f"theme={theme!r} does not exist; write 'light' or 'dark', or give a Theme")
+    return THEMES[theme]
 
 
-def _pdf(content: Diagram, rankdir: str, dpi: float) -> bytes:
-    return to_pdf(draw(content, pdf_width, rankdir), content.name)
+def _png(content: Diagram, style: _Style) -> bytes:
+    font = PngFont(style.dpi)
+    return to_png(draw(content, font.width, style.rankdir, style.theme), font, style.dpi)
 
 
-def _dot(content: Diagram, rankdir: str, dpi: float) -> bytes:
-    return to_dot(content, rankdir).encode()
+def _svg(content: Diagram, style: _Style) -> bytes:
+    return to_svg(draw(content, helvetica_width, style.rankdir, style.theme), content.name)
 
 
-_WRITERS: dict[str, Callable[[Diagram, str, float], bytes]] = {
+def _pdf(content: Diagram, style: _Style) -> bytes:
+    return to_pdf(draw(content, pdf_width, style.rankdir, style.theme), content.name)
+
+
+def _dot(content: Diagram, style: _Style) -> bytes:
+    return to_dot(content, style.rankdir).encode()
+
+
+def _page(graph: ModelGraph, show: Show, rankdir: str) -> bytes:
+    from befit.graph.viewer import to_html  # nobody else needs its scripts and style sheets
+
+    return to_html(graph, show, rankdir)
+
+
+_WRITERS: dict[str, Callable[[Diagram, _Style], bytes]] = {
     ".png": _png,
     ".svg": _svg,
     ".pdf": _pdf,
@@ -168,25 +239,25 @@ _WRITERS: dict[str, Callable[[Diagram, str, float], bytes]] = {
 }
 
 
-def _writer(target: Path) -> Callable[[Diagram, str, float], bytes]:
-    """Return what makes the content of ``target``, by its ending."""
+def _ending(target: Path) -> str:
+    """Return the ending of ``target``, which decides what is written."""
     ending = target.suffix.lower() or ".png"
-    if ending not in _WRITERS:
+    if ending not in _WRITERS and ending != ".html":
         raise ArgumentError(
             f"to_file={str(target)!r}: no picture is written as {ending!r}; "
-            "let the name end in .png, .svg, .pdf or .dot"
+            "let the name end in .png, .svg, .pdf, .html or .dot"
         )
-    return _WRITERS[ending]
+    return ending
 
 
 def _write_whole(target: Path, data: bytes) -> None:
     """Write a file that is there with all of ``data``, or stays as it was."""
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    if target.exists() and not target.is_file():
+        target.write_bytes(data)  # a pipe or a device, such as /dev/stdout, stays what it is
+        return
     try:
-        try:
+        with part_file(target) as part:
             part.write_bytes(data)
             os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(target)) from error  # nobody asked for the part

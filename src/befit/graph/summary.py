@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from befit.errors import ArgumentError, UnbuiltModelError
-from befit.graph.model_graph import Layer, ModelGraph, Node
+from befit.graph.columns import CHAIN, COLUMNS, GRAPH, NAME, blocks_of, checked, readable_bytes
 from befit.graph.reading import model_graph
-from befit.graph.table import DEFAULT_LENGTH, DEFAULT_POSITIONS, html_table, plain_lines
+from befit.graph.rows import Row, is_chain, rows_of, shown_layers, weights_of
+from befit.graph.table import DEFAULT_LENGTH, DEFAULT_POSITIONS, html_table, natural_ends, plain_lines
+from befit.graph.table_rich import rich_lines
 from befit.typing import PrintFunction
 
-HEADER = ("Layer (type)", "Output Shape", "Param #", "Connected to")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One layer.
-
-    Attributes:
-        name: the layer's name; for PyTorch its attribute path.
-        type: the name of its class.
-        output_shape: such as ``"(None, 10)"``; a list for several outputs; ``"multiple"`` if it was called on
-            different shapes; ``"multiple"`` (Keras) or ``"?"`` (PyTorch) if the shape is not known.
-        params: values in its weights, trainable or not; a weight that two layers share counts in both rows.
-        connected_to: what goes in, as ``"layer[call][output]"``, numbers counted from 0 as Keras does.
-        depth: 0 for the layers of the model itself, 1 for those of a model nested in it, and so on.
-        built: the weights exist.
-    """
-
-    name: str
-    type: str
-    output_shape: str
-    params: int
-    connected_to: tuple[str, ...]
-    depth: int
-    built: bool
+STYLES = ("plain", "rich")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +31,10 @@ class Summary:
         trainable_params: those that training changes.
         non_trainable_params: the others.
         is_graph: layers do more than follow each other, so the table shows what they are connected to.
+        columns: names of the columns that the table has, if not those that Keras 2 showed.
+        total_memory: bytes of all weights, each weight once.
+        total_macs: multiply-adds of all calls, as ``Node`` counts them.
+        macs_complete: those of every call are known; else there are more than ``total_macs``.
     """
 
     name: str
@@ -61,49 +44,85 @@ class Summary:
     trainable_params: int
     non_trainable_params: int
     is_graph: bool
+    columns: tuple[str, ...] | None = None
+    total_memory: int = 0
+    total_macs: int = 0
+    macs_complete: bool = False
 
     def lines(
         self, line_length: int | None = None, positions: Sequence[float] | None = None
     ) -> Iterator[str]:
         """Yield the lines of the table; the arguments are those of ``print_summary``."""
-        columns = 4 if self.is_graph else 3
-        length = line_length or DEFAULT_LENGTH[columns]
-        if length < 0:
-            raise ArgumentError(f"line_length is {line_length}; write a number of characters, such as 98")
-        if positions is None or len(positions) == 0:
-            positions = DEFAULT_POSITIONS[columns]
-        return plain_lines(HEADER[:columns], self._blocks(columns), self._footer(), length, positions)
+        _check_length(line_length)
+        header, blocks = self._header(), self._blocks()
+        if self.columns is None:
+            length = line_length or DEFAULT_LENGTH[len(header)]
+            default: Sequence[float] = DEFAULT_POSITIONS[len(header)]
+        else:  # as wide as what is in them
+            ends = natural_ends(header, blocks)
+            length = line_length or ends[-1]
+            default = [end / ends[-1] for end in ends] if line_length else ends
+        given = default if positions is None or len(positions) == 0 else positions
+        return plain_lines(header, blocks, self._footer(), length, given)
+
+    def rich_lines(self, line_length: int | None = None, *, colour: bool = False) -> Iterator[str]:
+        """Yield the lines of a table with frames, made by the library rich.
+
+        Args:
+            line_length: the most characters in a line; longer texts are wrapped.
+            colour: whether the lines are for a terminal: with colours, and as wide as it is.
+
+        Raises:
+            MissingDependencyError: rich is not installed.
+        """
+        _check_length(line_length)
+        numbers = [False, *(COLUMNS[name].is_number for name in self._columns())]
+        yield from rich_lines(
+            self._header(), numbers, self._blocks(), self._footer(), line_length, colour=colour
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as numbers, strings, lists and dicts, ready for JSON."""
         values = asdict(self)
         values["rows"] = [{**row, "connected_to": list(row["connected_to"])} for row in values["rows"]]
+        values["columns"] = list(self._columns())
         return values
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        columns = 4 if self.is_graph else 3
         title = f"{self.name} ({self.type})"
-        return html_table(HEADER[:columns], self._blocks(columns), self._footer(), title)
+        return html_table(self._header(), self._blocks(), self._footer(), title)
 
-    def _blocks(self, columns: int) -> list[list[list[str]]]:
-        blocks = []
-        for row in self.rows:
-            name = f"{'  ' * row.depth}{row.name} ({row.type})"
-            params = str(row.params) if row.built else "unbuilt"
-            first, *others = row.connected_to or ("",)
-            block = [[name, row.output_shape, params, first], *(["", "", "", other] for other in others)]
-            blocks.append([cells[:columns] for cells in (block if columns == 4 else block[:1])])
-        return blocks
+    def _columns(self) -> tuple[str, ...]:
+        if self.columns is not None:
+            return self.columns
+        return GRAPH if self.is_graph else CHAIN
+
+    def _header(self) -> list[str]:
+        return [NAME, *(COLUMNS[name].heading for name in self._columns())]
+
+    def _blocks(self) -> list[list[list[str]]]:
+        return blocks_of(self.rows, self._columns())
 
     def _footer(self) -> list[str]:
-        return [
+        lines = [
             f"Total params: {self.total_params:,}",
             f"Trainable params: {self.trainable_params:,}",
             f"Non-trainable params: {self.non_trainable_params:,}",
         ]
+        if "memory" in self._columns():
+            lines.append(f"Memory of all weights: {readable_bytes(self.total_memory)}")
+        if "macs" in self._columns():
+            more = "" if self.macs_complete else " and more: those marked ? are not known"
+            lines.append(f"Total MACs: {self.total_macs:,}{more}")
+        return lines
+
+
+def _check_length(line_length: int | None) -> None:
+    if line_length is not None and line_length < 0:
+        raise ArgumentError(f"line_length is {line_length}; write a number of characters, such as 98")
 
 
 def print_summary(
@@ -114,6 +133,9 @@ def print_summary(
     *,
     inputs: Any = None,
     expand_nested: bool = False,
+    columns: Sequence[str] | None = None,
+    collapse_repeats: bool = False,
+    style: str = "plain",
 ) -> None:
     """Print the layers of a model with their output shapes and numbers of weights.
 
@@ -122,19 +144,29 @@ def print_summary(
 
     Args:
         model: a ``keras.Model``, a ``torch.nn.Module`` or a ``ModelGraph``.
-        line_length: total length of the lines, in characters; 65, or 98 with four columns, if not given.
+        line_length: total length of the lines, in characters; 65, or 98 with four columns, if not given. With
+            ``columns`` it is as long as the text needs, with ``style="rich"`` no longer than the terminal.
         positions: where each column ends: shares of ``line_length`` if the last is at most 1, else
             characters. The default is ``[.45, .85, 1.]``, or ``[.33, .55, .67, 1.]`` with four columns.
         print_fn: called once for every line, without a newline.
         inputs: an example input or its shape, as for ``model_graph``. Without it a PyTorch module shows
             neither shapes nor connections, and a Keras model that is not built yet cannot be shown.
         expand_nested: whether the layers of nested models follow below them, indented by two spaces.
+        columns: what to show beside the name of each layer, in this order: ``"output_shape"``, ``"params"``,
+            ``"connected_to"``, ``"input_shape"``, ``"trainable"``, ``"dtype"``, ``"memory"`` of its weights,
+            ``"macs"`` (multiply-adds; ``?`` if they are not known).
+        collapse_repeats: whether layers, or blocks of layers, that are repeated one after the other are shown
+            once, with a number of times. The totals stay those of the whole model.
+        style: ``"plain"`` text, or a table drawn by the library ``"rich"``, with colours if it is printed on
+            a terminal.
 
     Raises:
         UnbuiltModelError: the layers have no weights and shapes yet, and no ``inputs`` were given.
-        ArgumentError: fewer ``positions`` than columns, or decreasing ones.
+        ArgumentError: an unknown column or style, fewer ``positions`` than columns, decreasing ones, or some
+            with ``style="rich"``.
         GraphError: the model failed on ``inputs``.
         UnsupportedObjectError: ``model`` is no model of these frameworks.
+        MissingDependencyError: ``style="rich"``, and rich is not installed.
 
     Example:
         >>> import keras
@@ -155,122 +187,75 @@ def print_summary(
 
     Source: Keras 2.1 documentation (``keras.utils.print_summary``) and the format it printed.
     """
-    for line in summary(model, inputs=inputs, expand_nested=expand_nested).lines(line_length, positions):
+    if style not in STYLES:
+        raise ArgumentError(f"style={style!r} is no style; write 'plain' or 'rich'")
+    if style == "rich" and positions is not None:
+        raise ArgumentError("positions belongs to style='plain'; rich finds the widths of its columns itself")
+    value = summary(
+        model,
+        inputs=inputs,
+        expand_nested=expand_nested,
+        columns=columns,
+        collapse_repeats=collapse_repeats,
+    )
+    if style == "rich":
+        colour = print_fn is print and sys.stdout.isatty()
+        lines = value.rich_lines(line_length, colour=colour)
+    else:
+        lines = value.lines(line_length, positions)
+    for line in lines:
         print_fn(line)
 
 
-def summary(model: Any, *, inputs: Any = None, expand_nested: bool = False) -> Summary:
+def summary(
+    model: Any,
+    *,
+    inputs: Any = None,
+    expand_nested: bool = False,
+    columns: Sequence[str] | None = None,
+    collapse_repeats: bool = False,
+) -> Summary:
     """Return the summary of a model as a value, which shows itself as text and in notebooks as HTML.
 
     Args:
         model: a ``keras.Model``, a ``torch.nn.Module`` or a ``ModelGraph``.
         inputs: an example input or its shape, as for ``model_graph``.
         expand_nested: whether the layers of nested models have rows of their own.
+        columns: what the table shows, as for ``print_summary``; the rows hold everything in any case.
+        collapse_repeats: whether repeated layers or blocks of layers have their rows once.
 
     Raises:
         UnbuiltModelError: the layers have no weights and shapes yet, and no ``inputs`` were given.
+        ArgumentError: an unknown column.
         GraphError: the model failed on ``inputs``.
         UnsupportedObjectError: ``model`` is no model of these frameworks.
 
     Example:
         >>> import keras
         >>> value = summary(keras.Sequential([keras.Input((8,)), keras.layers.Dense(1, name="score")]))
-        >>> value.total_params, value.rows[0].output_shape
-        (9, '(None, 1)')
+        >>> value.total_params, value.rows[0].output_shape, value.total_macs
+        (9, '(None, 1)', 8)
     """
+    names = None if columns is None else checked(columns)
     graph = model_graph(model, inputs)
     if not graph.is_built:
         raise UnbuiltModelError(
             f"{graph.name!r} is not built yet, so its layers have no weights and no shapes; call it on data "
             "first, or give an example input or its shape with the batch axis: inputs=(32, 10)"
         )
-    counts = {key: parameter.count for key, parameter in graph.parameters.items()}
-    total = sum(counts.values())
-    trainable = sum(counts[key] for key, parameter in graph.parameters.items() if parameter.trainable)
-    shown = list(_graphs_and_layers(graph, expand_nested))
+    shown = list(shown_layers(graph, expand_nested))
+    weights = weights_of(graph)
+    total, trainable, memory = (sum(numbers) for numbers in zip((0, 0, 0), *weights.values(), strict=True))
     return Summary(
         name=graph.name,
         type=graph.type,
-        rows=tuple(_rows(shown, counts)),
+        rows=tuple(rows_of(shown, weights, collapse_repeats=collapse_repeats)),
         total_params=total,
         trainable_params=trainable,
         non_trainable_params=total - trainable,
-        is_graph=not all(_is_chain(part) for part in {id(part): part for _, part, _ in shown}.values()),
+        is_graph=not all(is_chain(part) for part in {id(part): part for _, part, _ in shown}.values()),
+        columns=names,
+        total_memory=memory,
+        total_macs=sum(node.macs or 0 for node in graph.nodes),
+        macs_complete=graph.macs is not None,
     )
-
-
-def _graphs_and_layers(graph: ModelGraph, expand_nested: bool) -> Iterator[tuple[int, ModelGraph, Layer]]:
-    """Yield ``(depth, graph, layer)`` for each row, those of a nested model after its own."""
-    stack = [(graph, iter(graph.layers.values()))]
-    while stack:
-        graph, layers = stack[-1]
-        layer = next(layers, None)
-        if layer is None:
-            stack.pop()
-        elif not _is_hidden(graph, layer):
-            yield len(stack) - 1, graph, layer
-            if expand_nested and layer.inner is not None:
-                stack.append((layer.inner, iter(layer.inner.layers.values())))
-
-
-def _is_hidden(graph: ModelGraph, layer: Layer) -> bool:
-    """A Sequential lists what was added to it; its input is no layer of its own there."""
-    return graph.is_sequential and layer.is_input
-
-
-def _rows(shown: list[tuple[int, ModelGraph, Layer]], counts: dict[int, int]) -> Iterator[Row]:
-    connections: dict[int, dict[str, list[str]]] = {}
-    calls: dict[int, dict[str, list[Node]]] = {}
-    for depth, graph, layer in shown:
-        if id(graph) not in calls:
-            calls[id(graph)] = _calls_by_layer(graph)
-            connections[id(graph)] = _connections_by_layer(graph)
-        yield Row(
-            name=layer.name,
-            type=layer.type,
-            output_shape=_output_shape(graph, calls[id(graph)][layer.key]),
-            params=sum(counts[key] for key in layer.parameters),
-            connected_to=tuple(connections[id(graph)][layer.key]),
-            depth=depth,
-            built=layer.built,
-        )
-
-
-def _calls_by_layer(graph: ModelGraph) -> dict[str, list[Node]]:
-    calls: dict[str, list[Node]] = {key: [] for key in graph.layers}
-    for node in sorted(graph.nodes, key=lambda node: node.call):
-        calls[node.layer].append(node)
-    return calls
-
-
-def _connections_by_layer(graph: ModelGraph) -> dict[str, list[str]]:
-    connections: dict[str, list[str]] = {key: [] for key in graph.layers}
-    edges = sorted(graph.edges, key=lambda edge: (graph.nodes[edge.target].call, edge.target, edge.input))
-    for edge in edges:
-        source = graph.nodes[edge.source]
-        layer = graph.layer_of(source)
-        if not _is_hidden(graph, layer):
-            text = f"{layer.name}[{source.call}][{edge.output}]"
-            connections[graph.nodes[edge.target].layer].append(text)
-    return connections
-
-
-def _output_shape(graph: ModelGraph, calls: list[Node]) -> str:
-    shapes = {tuple(spec.shape for spec in node.outputs) for node in calls}
-    if len(shapes) > 1:
-        return "multiple"
-    (known,) = shapes or {()}
-    if not known or None in known:
-        return "multiple" if graph.framework == "keras" else "?"  # the word that Keras 2 had for it
-    return str(known[0] if len(known) == 1 else list(known))
-
-
-def _is_chain(graph: ModelGraph) -> bool:
-    """Return whether the layers follow each other, each called once; an untraced model is shown as if so."""
-    if graph.is_sequential or not graph.is_traced:
-        return True
-    followed = {edge.source for edge in graph.edges}
-    fed = {edge.target for edge in graph.edges}
-    called = {node.layer for node in graph.nodes}
-    links = len(graph.nodes) - 1
-    return len(graph.edges) == len(followed) == len(fed) == links and len(called) == len(graph.nodes)

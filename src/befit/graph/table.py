@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -35,6 +36,13 @@ def plain_lines(
     yield thin
 
 
+def natural_ends(header: Cells, blocks: Sequence[Sequence[Cells]]) -> list[int]:
+    """Return where columns end, in characters, so that nothing is cut and two spaces stand between them."""
+    rows = [header, *(cells for block in blocks for cells in block)]
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    return list(itertools.accumulate(widths))
+
+
 def html_table(header: Cells, blocks: Sequence[Sequence[Cells]], footer: Sequence[str], title: str) -> str:
     """Return the table as HTML that takes its colours from the page around it."""
     cell = 'style="text-align:left;vertical-align:top;white-space:pre"'
@@ -52,11 +60,10 @@ def html_table(header: Cells, blocks: Sequence[Sequence[Cells]], footer: Sequenc
 
 
 def _line(cells: Cells, ends: Sequence[int]) -> str:
-    line = ""
-    for number, (cell, end) in enumerate(zip(cells, ends, strict=True)):
-        if number:
-            line = line[:-1] + " "  # at least one space between two columns
-        line = (line + cell)[:end].ljust(end)
+    line, *others = cells
+    line = line[: ends[0]].ljust(ends[0])
+    for cell, end in zip(others, ends[1:], strict=True):
+        line = f"{line[:-1]} {cell}"[:end].ljust(end)  # at least one space between two columns
     return line
 
 
@@ -65,12 +72,17 @@ def _column_ends(columns: int, line_length: int, positions: Sequence[float]) -> 
     if len(given) < columns:
         raise ArgumentError(
             f"positions={given} says where {len(given)} columns end; this table has {columns}, "
-            f"so write {columns} numbers, such as {DEFAULT_POSITIONS[columns]}"
+            f"so write {columns} numbers, such as {_example(columns)}"
         )
     ends = [int(line_length * position) if given[-1] <= 1 else int(position) for position in given]
     if ends[0] < 0 or ends != sorted(ends):
         raise ArgumentError(f"positions={given} must not be negative and must not decrease")
     return ends[:columns]
+
+
+def _example(columns: int) -> tuple[float, ...]:
+    even = tuple(round((number + 1) / columns, 2) for number in range(columns))
+    return DEFAULT_POSITIONS.get(columns, even)
 
 
 DEFAULT_LENGTH = {3: 65, 4: 98}

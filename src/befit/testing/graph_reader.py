@@ -79,6 +79,18 @@ class GraphReaderContract:
                 source = part.nodes[edge.source].outputs[edge.output]
                 assert source.shape == part.nodes[edge.target].inputs[edge.input].shape
 
+    def test_inputs_multiply_nothing(self, graph: ModelGraph) -> None:
+        """Multiply-adds are whole numbers, or ``None`` where they are not known; an input has none."""
+        for part in _graphs(graph):
+            assert all(node.macs is None or node.macs >= 0 for node in part.nodes)
+            assert not any(node.macs for node in part.nodes if part.layer_of(node).is_input)
+
+    def test_parameters_have_a_size(self, graph: ModelGraph) -> None:
+        """Dtypes are named with their number of bits, such as ``float32``, so that memory can be told."""
+        for parameter in graph.parameters.values():
+            assert parameter.dtype == "bool" or any(map(str.isdigit, parameter.dtype))
+            assert parameter.bytes >= parameter.count // 8
+
     def test_inputs_have_no_edges(self, graph: ModelGraph) -> None:
         """What marks where data enters takes nothing itself."""
         for part in _graphs(graph):

@@ -4,10 +4,25 @@
 """
 
 from befit.graph.draw.dot import to_dot
+from befit.graph.draw.graphviz import run_dot
 from befit.graph.draw.marks import Picture
 from befit.graph.draw.pdf import pdf_width, to_pdf
 from befit.graph.draw.picture import draw
 from befit.graph.draw.png import PngFont, to_png
 from befit.graph.draw.svg import to_svg
+from befit.graph.draw.theme import THEMES, Colours, Theme
 
-__all__ = ["Picture", "PngFont", "draw", "pdf_width", "to_dot", "to_pdf", "to_png", "to_svg"]
+__all__ = [
+    "THEMES",
+    "Colours",
+    "Picture",
+    "PngFont",
+    "Theme",
+    "draw",
+    "pdf_width",
+    "run_dot",
+    "to_dot",
+    "to_pdf",
+    "to_png",
+    "to_svg",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from befit.graph.fonts import TextWidth
@@ -42,11 +42,12 @@ Mark: TypeAlias = Shape | Text
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Shapes and texts, in the order in which they are painted, on a sheet of this size."""
+    """Shapes and texts, in the order in which they are painted, on a sheet of this size and colour."""
 
     width: float
     height: float
     marks: tuple[Mark, ...]
+    background: str = "#ffffff"
 
 
 def moved(marks: Iterable[Mark], right: float, down: float) -> list[Mark]:
@@ -56,11 +57,14 @@ def moved(marks: Iterable[Mark], right: float, down: float) -> list[Mark]:
 
 def _moved(mark: Mark, right: float, down: float) -> Mark:
     if isinstance(mark, Text):
-        return replace(mark, x=mark.x + right, y=mark.y + down)
-    return replace(
-        mark,
-        start=(mark.start[0] + right, mark.start[1] + down),
-        steps=tuple(tuple((x + right, y + down) for x, y in step) for step in mark.steps),
+        return Text(mark.x + right, mark.y + down, mark.text, mark.size, mark.width, mark.colour)
+    return Shape(
+        (mark.start[0] + right, mark.start[1] + down),
+        tuple([tuple([(x + right, y + down) for x, y in step]) for step in mark.steps]),
+        mark.fill,
+        mark.stroke,
+        mark.stroke_width,
+        mark.is_closed,
     )
 
 
@@ -75,22 +79,21 @@ def line(start: Point, end: Point, colour: str, width: float) -> Shape:
 
 
 def rounded(
-    width: float, height: float, radius: float, *, only_upper: bool = False
+    width: float, height: float, radius: float, *, upper: bool = True, lower: bool = True
 ) -> tuple[Point, tuple[Step, ...]]:
-    """Return start and steps of a rectangle at ``(0, 0)`` with round corners, all or the two upper ones."""
+    """Return start and steps of a rectangle at ``(0, 0)``; its upper and lower corners may be round."""
     pull = radius * 0.4477  # with its control points here, a Bézier curve is a quarter of a circle
-    lower: tuple[Step, ...] = (
-        ((width, height - radius),),
-        ((width, height - pull), (width - pull, height), (width - radius, height)),
-        ((radius, height),),
-        ((pull, height), (0.0, height - pull), (0.0, height - radius)),
-    )
-    if only_upper:
-        lower = (((width, height),), ((0.0, height),))
-    return (radius, 0.0), (
-        ((width - radius, 0.0),),
-        ((width - pull, 0.0), (width, pull), (width, radius)),
-        *lower,
-        ((0.0, radius),),
-        ((0.0, pull), (pull, 0.0), (radius, 0.0)),
-    )
+    upper_right: tuple[Step, ...] = (((width, 0.0),),)
+    upper_left: tuple[Step, ...] = (((0.0, 0.0),),)
+    below: tuple[Step, ...] = (((width, height),), ((0.0, height),))
+    if upper:
+        upper_right = (((width - radius, 0.0),), ((width - pull, 0.0), (width, pull), (width, radius)))
+        upper_left = (((0.0, radius),), ((0.0, pull), (pull, 0.0), (radius, 0.0)))
+    if lower:
+        below = (
+            ((width, height - radius),),
+            ((width, height - pull), (width - pull, height), (width - radius, height)),
+            ((radius, height),),
+            ((pull, height), (0.0, height - pull), (0.0, height - radius)),
+        )
+    return (radius if upper else 0.0, 0.0), (*upper_right, *below, *upper_left)

@@ -24,6 +24,9 @@ def to_pdf(picture: Picture, title: str) -> bytes:
     unit = max(1, math.ceil(max(width, height) / LONGEST_PAGE))
     scale = POINTS_PER_PIXEL / unit
     content = [f"{_number(scale)} 0 0 {_number(-scale)} 0 {_number(height / unit)} cm".encode()]
+    content.append(
+        f"{_colour(picture.background)} rg 0 0 {_point((picture.width, picture.height))} re f".encode()
+    )
     for mark in picture.marks:
         content.append(_text(mark) if isinstance(mark, Text) else _shape(mark))
     stream = zlib.compress(b"\n".join(content))

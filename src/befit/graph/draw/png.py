@@ -16,7 +16,6 @@ from typing import Any
 
 from befit._internal.optional import require
 from befit.errors import ArgumentError
-from befit.graph.draw import theme
 from befit.graph.draw.marks import Picture, Shape, Step, Text
 from befit.graph.layout import Point
 
@@ -24,7 +23,14 @@ PIXELS_PER_UNIT_DPI = 96
 MOST_PIXELS = 300_000_000
 PIXELS_PER_BAND = 1_000_000
 SMOOTHING = 3
+MOST_STAMPS = 500
 INCHES_PER_METRE = 39.3701
+
+
+# What Pillow's font has no picture of, but something like it.
+_SIMILAR = str.maketrans(
+    {"\N{MULTIPLICATION SIGN}": "x", "\N{HORIZONTAL ELLIPSIS}": "...", "\N{EM DASH}": "-"}
+)
 
 
 class PngFont:
@@ -32,18 +38,42 @@ class PngFont:
 
     def __init__(self, dpi: float) -> None:
         self.scale = dpi / PIXELS_PER_UNIT_DPI
-        self._pillow = require("PIL.ImageFont", extra="plot", purpose="drawing a .png")
+        self._pillow, self._image, self._draw = (
+            require(f"PIL.{name}", extra="plot", purpose="drawing a .png")
+            for name in ("ImageFont", "Image", "ImageDraw")
+        )
         self._fonts: dict[float, Any] = {}
+        self._widths: dict[tuple[str, float], float] = {}
+        self._stamps: dict[tuple[str, float], tuple[Any, int, int]] = {}
 
     def sized(self, size: float) -> Any:
         """Return the Pillow font for texts of ``size``."""
         if size not in self._fonts:
-            self._fonts[size] = self._pillow.load_default(size=size * self.scale * SMOOTHING)
+            pixels = max(size * self.scale * SMOOTHING, 1.0)  # smaller fonts Pillow does not have
+            self._fonts[size] = self._pillow.load_default(size=pixels)
         return self._fonts[size]
 
     def width(self, text: str, size: float) -> float:
         """Return the width of ``text`` in the picture's unit."""
-        return float(self.sized(size).getlength(text)) / (self.scale * SMOOTHING)
+        if (text, size) not in self._widths:
+            length = self.sized(size).getlength(text.translate(_SIMILAR))
+            self._widths[text, size] = float(length) / (self.scale * SMOOTHING)
+        return self._widths[text, size]
+
+    def stamp(self, text: str, size: float) -> tuple[Any, int, int]:
+        """Return the text as a mask, ``SMOOTHING`` times as large, and where its left upper corner goes.
+
+        Shapes and headings stand in many boxes, so each is drawn once.
+        """
+        if (text, size) not in self._stamps:
+            if len(self._stamps) == MOST_STAMPS:
+                self._stamps.clear()
+            shown = text.translate(_SIMILAR)
+            left, top, right, bottom = self.sized(size).getbbox(shown, anchor="ls")
+            mask = self._image.new("L", (max(right - left, 1), max(bottom - top, 1)))
+            self._draw.Draw(mask).text((-left, -top), shown, fill=255, font=self.sized(size), anchor="ls")
+            self._stamps[text, size] = (mask, left, top)
+        return self._stamps[text, size]
 
 
 def to_png(picture: Picture, font: PngFont, dpi: float) -> bytes:
@@ -59,7 +89,7 @@ def to_png(picture: Picture, font: PngFont, dpi: float) -> bytes:
             f"at dpi={dpi:g} the picture would be {width} x {height} pixels, more than "
             f"{MOST_PIXELS // 10**6} million in all; write a .svg or .pdf file, or pass dpi={fitting}"
         )
-    compressor = zlib.compressobj(6)
+    compressor = zlib.compressobj(3)  # a tenth larger than at 6, in half the time
     compressed = [compressor.compress(rows) for rows in _bands(picture, font, width, height)]
     compressed.append(compressor.flush())
     per_metre = round(dpi * INCHES_PER_METRE)
@@ -90,7 +120,7 @@ def _bands(picture: Picture, font: PngFont, width: int, height: int) -> Iterator
     texts = [mark for mark in picture.marks if isinstance(mark, Text)]
     for top in range(0, height, rows):
         count = min(rows, height - top)
-        large = image_module.new("RGB", (width * SMOOTHING, count * SMOOTHING), theme.BACKGROUND)
+        large = image_module.new("RGB", (width * SMOOTHING, count * SMOOTHING), picture.background)
         pen = draw_module.Draw(large)
         for outline in outlines:
             if outline.top <= (top + count) * SMOOTHING and outline.bottom >= top * SMOOTHING:
@@ -98,7 +128,8 @@ def _bands(picture: Picture, font: PngFont, width: int, height: int) -> Iterator
         for text in texts:
             x, y = round((text.x + 0.5) * scale), round((text.y + 0.5) * scale) - top * SMOOTHING
             if abs(y - large.height / 2) <= large.height / 2 + 2 * text.size * scale:
-                pen.text((x, y), text.text, fill=text.colour, font=font.sized(text.size), anchor="ls")
+                stamp, left, above = font.stamp(text.text, text.size)
+                large.paste(text.colour, (x + left, y + above), stamp)
         band = large.reduce(SMOOTHING)
         data = band.tobytes()
         stride = width * 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from html import escape
 
-from befit.graph.draw import theme
 from befit.graph.draw.marks import Picture, Shape, Text
 
 FONTS = "Helvetica, Arial, 'Liberation Sans', sans-serif"
@@ -22,7 +21,7 @@ def to_svg(picture: Picture, title: str) -> bytes:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="-0.5 -0.5 {width} {height}" font-family="{FONTS}" role="img">',
         f"<title>{escape(title)}</title>",
-        f'<rect x="-0.5" y="-0.5" width="{width}" height="{height}" fill="{theme.BACKGROUND}"/>',
+        f'<rect x="-0.5" y="-0.5" width="{width}" height="{height}" fill="{picture.background}"/>',
     ]
     for mark in picture.marks:
         lines.append(_text(mark) if isinstance(mark, Text) else _path(mark))
@@ -55,4 +54,4 @@ def _point(point: tuple[float, float]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    return str(int(value)) if value == int(value) else f"{value:.2f}".rstrip("0").rstrip(".")

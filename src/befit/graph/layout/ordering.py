@@ -1,32 +1,76 @@
 """The order within each row: few crossings, by weighted medians and exchanges of neighbours.
 
 Gansner et al. (1993), section 3: rows are sorted by the median position of their neighbours, downwards and
-upwards in turn; after each pass neighbours change places where that removes crossings. The best order stays.
+upwards in turn; after each pass neighbours change places where that removes crossings. The best order stays,
+and whole strands are moved. Where crossings are left, a few more tries begin with the rows there shuffled.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from random import Random
 
 from befit.graph.layout.rows import Rows
+from befit.graph.layout.strands import list_strands, move_strands
 
 PASSES = 40
-PATIENCE = 8  # passes without a better order
+PATIENCE = 4  # passes without a better order
+TRIES = 3
+NARROW = 3
+"""Rows of so few vertices divide the graph into parts that hardly concern each other."""
 
 
 def order_rows(graph: Rows) -> None:
     """Fill ``graph.rows``."""
-    best: list[list[int]] = []
+    strands = list_strands(graph)
+    rows: list[list[int]] = []
+    place = [0] * len(graph.sizes)
     fewest = -1
     for downwards in (True, False):
-        rows = _first_order(graph, downwards)
-        crossings = _improve(graph, rows)
+        order = _first_order(graph, downwards)
+        for row in order:
+            _number(row, place)
+        crossings = _improve(graph, order, place, strands, range(len(order)))
         if fewest < 0 or crossings < fewest:
-            best, fewest = rows, crossings
+            rows, fewest = order, crossings
         if not fewest:
             break
-    graph.rows = best
+    if fewest:
+        for row in rows:
+            _number(row, place)
+        _try_again(graph, rows, place, strands)
+    graph.rows = rows
+
+
+def _try_again(
+    graph: Rows, rows: list[list[int]], place: list[int], strands: Sequence[Sequence[int]]
+) -> None:
+    """Begin anew, from chance, in each run of wide rows that have crossings between them."""
+    for is_wide, run in groupby(range(len(rows)), key=lambda number: len(rows[number]) > NARROW):
+        numbers = list(run)
+        span = range(numbers[0], numbers[-1] + 1)
+        fewest = _count(graph, rows, place, span)
+        if not is_wide or not fewest:
+            continue
+        inside = [s for s in strands if graph.row_of[s[0]] in span and graph.row_of[s[-1]] in span]
+        best = rows[span.start : span.stop]
+        for seed in range(TRIES):
+            chance = Random(seed)
+            for number, row in zip(span, best, strict=True):
+                rows[number] = chance.sample(row, len(row))
+                _number(rows[number], place)
+            crossings = _improve(graph, rows, place, inside, span)
+            if crossings < fewest:
+                best, fewest = rows[span.start : span.stop], crossings
+        _put_back(rows, best, place, span)
+
+
+def _put_back(rows: list[list[int]], best: list[list[int]], place: list[int], span: range) -> None:
+    rows[span.start : span.stop] = best
+    for row in best:
+        _number(row, place)
 
 
 def _first_order(graph: Rows, downwards: bool) -> list[list[int]]:
@@ -47,29 +91,31 @@ def _first_order(graph: Rows, downwards: bool) -> list[list[int]]:
     return rows
 
 
-def _improve(graph: Rows, rows: list[list[int]]) -> int:
-    """Sort ``rows`` in place for few crossings, and return how many are left."""
-    place = [0] * len(graph.sizes)
-    for row in rows:
-        _number(row, place)
-    _exchange_neighbours(graph, rows, place)
-    fewest = count_crossings(graph, rows, place)
-    best = [row.copy() for row in rows]
+def _improve(
+    graph: Rows, rows: list[list[int]], place: list[int], strands: Sequence[Sequence[int]], span: range
+) -> int:
+    """Sort the rows of ``span`` in place for few crossings, and return how many are left there."""
+    _exchange_neighbours(graph, rows, place, span)
+    fewest = _count(graph, rows, place, span)
+    best = [rows[number].copy() for number in span]
     idle = 0
     for step in range(PASSES):
         if not fewest or idle == PATIENCE:
             break
         downwards = step % 2 == 0
         neighbours = graph.upper if downwards else graph.lower
-        for row in rows[1:] if downwards else rows[-2::-1]:
-            _sort_by_medians(row, neighbours, place, turn_ties=step % 4 >= 2)
-        _exchange_neighbours(graph, rows, place)
-        crossings = count_crossings(graph, rows, place)
+        for number in span if downwards else reversed(span):
+            _sort_by_medians(rows[number], neighbours, place, turn_ties=step % 4 >= 2)
+        _exchange_neighbours(graph, rows, place, span)
+        crossings = _count(graph, rows, place, span)
         idle += 1
         if crossings < fewest:
             fewest, idle = crossings, 0
-            best = [row.copy() for row in rows]
-    rows[:] = best
+            best = [rows[number].copy() for number in span]
+    _put_back(rows, best, place, span)
+    if fewest:
+        move_strands(graph, rows, place, strands, span)
+        fewest = _count(graph, rows, place, span)
     return fewest
 
 
@@ -77,14 +123,25 @@ def count_crossings(
     graph: Rows, rows: Sequence[Sequence[int]], place: Sequence[int] | Mapping[int, int]
 ) -> int:
     """Return how many pairs of edge pieces cross."""
+    return _count(graph, rows, place, range(len(rows)))
+
+
+def _count(
+    graph: Rows, rows: Sequence[Sequence[int]], place: Sequence[int] | Mapping[int, int], span: range
+) -> int:
+    """Return how many pairs cross between the rows of ``span``, and those above and below them."""
+    within = range(span.start, min(span.stop + 1, len(rows)))
+    return sum(_crossings_above(graph, rows[number], place) for number in within if len(rows[number]) > 1)
+
+
+def _crossings_above(graph: Rows, row: Sequence[int], place: Sequence[int] | Mapping[int, int]) -> int:
     crossings = 0
-    for row in rows[1:]:
-        passed: list[int] = []
-        for vertex in row:
-            places = [place[neighbour] for neighbour in graph.upper[vertex]]
-            crossings += sum(len(passed) - bisect_right(passed, upper) for upper in places)
-            for upper in places:
-                insort(passed, upper)
+    passed: list[int] = []
+    for vertex in row:
+        places = [place[neighbour] for neighbour in graph.upper[vertex]]
+        crossings += sum(len(passed) - bisect_right(passed, upper) for upper in places)
+        for upper in places:
+            insort(passed, upper)
     return crossings
 
 
@@ -119,14 +176,13 @@ def _median(neighbours: Sequence[int], place: Sequence[int]) -> float:
     return (left * right_spread + right * left_spread) / (left_spread + right_spread)
 
 
-def _exchange_neighbours(graph: Rows, rows: list[list[int]], place: list[int]) -> None:
-    """Let neighbours in a row change places as long as that removes crossings."""
-    waiting = [len(row) > 1 for row in rows]
-    while any(waiting):
-        for number, row in enumerate(rows):
-            if not waiting[number]:
-                continue
-            waiting[number] = False
+def _exchange_neighbours(graph: Rows, rows: list[list[int]], place: list[int], span: range) -> None:
+    """Let neighbours in the rows of ``span`` change places as long as that removes crossings."""
+    waiting = {number for number in span if len(rows[number]) > 1}
+    while waiting:
+        for number in sorted(waiting):
+            waiting.discard(number)
+            row = rows[number]
             for position in range(len(row) - 1):
                 left, right = row[position], row[position + 1]
                 gain = _crossings_saved(graph.upper[left], graph.upper[right], place)
@@ -134,8 +190,7 @@ def _exchange_neighbours(graph: Rows, rows: list[list[int]], place: list[int]) -
                 if gain > 0:
                     row[position], row[position + 1] = right, left
                     place[left], place[right] = position + 1, position
-                    for near in range(max(number - 1, 0), min(number + 2, len(rows))):
-                        waiting[near] = len(rows[near]) > 1
+                    waiting.update(near for near in range(number - 1, number + 2) if near in span)
 
 
 def _crossings_saved(left: Sequence[int], right: Sequence[int], place: Sequence[int]) -> int:

@@ -51,7 +51,7 @@ def route_edges(graph: Rows, centres: Sequence[float]) -> tuple[list[float], lis
         corners: list[Point] = []
         for above, below in pairwise(path):
             piece = (above, below, parallel[above, below])
-            if len(path) == 2:
+            if below == path[-1]:
                 parallel[above, below] += 1
             row = graph.row_of[above]
             start, end = leaving[piece], entering[piece]

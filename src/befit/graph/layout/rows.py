@@ -56,8 +56,8 @@ def cut_edges(
 ) -> Rows:
     """Return the graph in rows, given the row of each box.
 
-    Edges that carry the same tensor of the same box share their bends and part only where they have to; but
-    two of them that lead to the same box stay two.
+    Edges that carry the same tensor of the same box share their bends and part only where they have to, those
+    that lead to the same box at the last bend.
     """
     count = len(sizes)
     graph = Rows(
@@ -68,16 +68,13 @@ def cut_edges(
         lower=[[] for _ in range(count)],
         paths=[],
     )
-    shared: dict[tuple[int, int, int, int], int] = {}
-    repeats: dict[tuple[int, int, int], int] = {}
+    shared: dict[tuple[int, int, int], int] = {}
     for (source, target), tensor in zip(edges, tensors, strict=True):
-        copy = repeats.get((source, target, tensor), 0)
-        repeats[source, target, tensor] = copy + 1
         path = [source]
         for row in range(ranks[source] + 1, ranks[target]):
-            bend = shared.get((source, tensor, copy, row))
+            bend = shared.get((source, tensor, row))
             if bend is None:
-                bend = shared[source, tensor, copy, row] = len(graph.sizes)
+                bend = shared[source, tensor, row] = len(graph.sizes)
                 graph.sizes.append((0.0, 0.0))
                 graph.row_of.append(row)
                 graph.upper.append([])

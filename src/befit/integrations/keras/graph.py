@@ -15,6 +15,7 @@ import keras
 from befit.errors import GraphError, UnsupportedObjectError
 from befit.graph.model_graph import Edge, Layer, ModelGraph, Node, Parameter, TensorSpec
 from befit.integrations.keras import symbolic
+from befit.integrations.keras.macs import Counter
 
 # What a reader of a diagram wants to know about a layer, as Keras' layers call it.
 SETTINGS = (
@@ -22,6 +23,8 @@ SETTINGS = (
     *("activation", "recurrent_activation", "use_bias", "rate", "axis", "epsilon", "momentum"),
     *("num_heads", "key_dim", "input_dim", "output_dim", "return_sequences", "target_shape", "size", "scale"),
 )
+
+SCALARS = (bool, int, float, str)
 
 
 def read_graph(model: Any, inputs: Any = None) -> ModelGraph:
@@ -49,11 +52,17 @@ class _Reader:
 
     def __init__(self, model: Any) -> None:
         self._trainable = {id(weight) for weight in model.trainable_weights}
-        self._parameters: dict[int, tuple[int, Parameter]] = {}
+        self._parameters: dict[int, Parameter] = {}
         self._taken: set[str] = set()
+        self._graphs: dict[int, ModelGraph] = {}
+        self._specs: dict[tuple[Any, str], TensorSpec] = {}
 
     def read(self, model: Any, inputs: Any = None, path: str = "") -> ModelGraph:
         """Return the graph of ``model``, which is called ``path`` inside the outermost one."""
+        self._graphs[id(model)] = graph = self._read(model, inputs, path)
+        return graph
+
+    def _read(self, model: Any, inputs: Any, path: str) -> ModelGraph:
         known = symbolic.known_tensors(model)
         if known is None and isinstance(model, keras.Sequential):
             return self._from_stack(model, path)
@@ -86,21 +95,43 @@ class _Reader:
         layers = {key: self._layer(operation, path) for key, operation in operations.items()}
         index_of = {id(call): index for index, call in enumerate(calls)}
         nodes, edges = [], []
+        counter = Counter(self._macs_of_model)
         for index, call in enumerate(calls):
+            given, made = call.input_tensors, call.outputs
             nodes.append(
                 Node(
-                    index=index,
-                    layer=layers[id(call.operation)].key,
-                    call=call.outputs[0]._keras_history.node_index,
-                    inputs=tuple(map(_spec, call.input_tensors)),
-                    outputs=tuple(map(_spec, call.outputs)),
+                    index,
+                    layers[id(call.operation)].key,
+                    made[0]._keras_history.node_index,
+                    tuple([self._spec(tensor) for tensor in given]),
+                    tuple([self._spec(tensor) for tensor in made]),
+                    counter.count(call),
                 )
             )
-            for position, tensor in enumerate(call.input_tensors):
+            for position, tensor in enumerate(given):
                 source = index_of.get(id(_maker(tensor)))
                 if source is not None:
                     edges.append(Edge(source, tensor._keras_history.tensor_index, index, position))
         return self._graph(model, layers.values(), nodes, edges)
+
+    def _macs_of_model(self, model: Any, sizes: list[Any]) -> int | None:
+        """Return the multiply-adds of a nested model for inputs with these axis lengths."""
+        batch = sizes[0][0] if sizes and sizes[0] else None
+        if batch is None or any(None in lengths for lengths in sizes):
+            return None
+        graph = self._graphs[id(model)]
+        inputs = [node.outputs[0].shape or () for node in graph.nodes if graph.layer_of(node).is_input]
+        if [(batch, *shape[1:]) if shape[:1] == (None,) else shape for shape in inputs] == sizes:
+            macs = graph.macs
+            return None if macs is None else macs * (batch if inputs[0][:1] == (None,) else 1)
+        try:  # its own graph is for other lengths
+            with symbolic.called(model, sizes[0] if len(sizes) == 1 else tuple(sizes)) as tensors:
+                counter = Counter(self._macs_of_model)
+                counts = [counter.count(call) for call in _calls_between(*tensors)]
+        except GraphError:
+            return None
+        known = [count for count in counts if count is not None]
+        return sum(known) * batch if len(known) == len(counts) else None
 
     def _from_stack(self, model: Any, path: str) -> ModelGraph:
         """A Sequential without symbolic tensors: its layers follow each other, their shapes are unknown."""
@@ -125,9 +156,8 @@ class _Reader:
     ) -> ModelGraph:
         by_name = {layer.key: layer for layer in layers}
         keys = dict.fromkeys(self._keys(model.weights))
-        for layer in by_name.values():
-            keys.update(dict.fromkeys(layer.parameters))
-        by_key = dict(self._parameters.values())
+        keys.update((key, None) for layer in by_name.values() for key in layer.parameters)
+        by_key = list(self._parameters.values())
         return ModelGraph(
             name=model.name,
             type=type(model).__name__,
@@ -141,44 +171,51 @@ class _Reader:
         )
 
     def _layer(self, operation: Any, path: str) -> Layer:
-        path = f"{path}/{operation.name}" if path else str(operation.name)
+        name = operation.name
+        path = f"{path}/{name}" if path else name
         key, number = path, 1
         while key in self._taken:  # names in a subclassed model may repeat
             number += 1
             key = f"{path}#{number}"
         self._taken.add(key)
         wrapped = _wrapped(operation)
-        model = next((layer for layer in (operation, wrapped) if isinstance(layer, keras.Model)), None)
+        model = operation if wrapped is None else wrapped
+        inner = self.read(model, path=key) if isinstance(model, keras.Model) else None
         return Layer(
-            key=key,
-            name=operation.name,
-            type=type(operation).__name__,
-            path=path,
-            parameters=self._keys(getattr(operation, "weights", ())),
-            is_input=isinstance(operation, keras.layers.InputLayer),
-            wrapped=None if wrapped is None else (wrapped.name, type(wrapped).__name__),
-            inner=None if model is None else self.read(model, path=key),
-            built=getattr(operation, "built", True),
-            config=_settings(operation),
+            key,
+            name,
+            type(operation).__name__,
+            path,
+            self._keys(getattr(operation, "weights", ())),
+            isinstance(operation, keras.layers.InputLayer),
+            None if wrapped is None else (wrapped.name, type(wrapped).__name__),
+            inner,
+            getattr(operation, "built", True),
+            _settings(operation),
         )
 
     def _keys(self, weights: Iterable[Any]) -> tuple[int, ...]:
-        keys: dict[int, None] = {}
+        keys = []
+        known = self._parameters
         for weight in weights:
-            if id(weight) not in self._parameters:
-                key = len(self._parameters)
-                self._parameters[id(weight)] = (key, self._parameter(key, weight))
-            keys[self._parameters[id(weight)][0]] = None
-        return tuple(keys)
+            parameter = known.get(id(weight))
+            if parameter is None:
+                parameter = known[id(weight)] = self._parameter(len(known), weight)
+            keys.append(parameter.key)
+        return tuple(dict.fromkeys(keys))
+
+    def _spec(self, tensor: Any) -> TensorSpec:
+        """Return shape and dtype, as one value for all tensors that share them."""
+        key = (tensor.shape, tensor.dtype)
+        spec = self._specs.get(key)
+        if spec is None:
+            spec = self._specs[key] = TensorSpec(None if key[0] is None else tuple(key[0]), key[1])
+        return spec
 
     def _parameter(self, key: int, weight: Any) -> Parameter:
-        return Parameter(
-            key=key,
-            name=weight.path,
-            shape=tuple(weight.shape),
-            dtype=keras.backend.standardize_dtype(weight.dtype),
-            trainable=id(weight) in self._trainable,
-        )
+        # The property looks for an autocast scope each time, which costs more than all else here together.
+        dtype = getattr(weight, "_dtype", None) or weight.dtype
+        return Parameter(key, weight.path, tuple(weight.shape), dtype, id(weight) in self._trainable)
 
 
 def _holds_a_batch_size(model: Any, inputs: list[Any]) -> bool:
@@ -225,10 +262,6 @@ def _maker(tensor: Any) -> Any:
     return history.operation._inbound_nodes[history.node_index]
 
 
-def _spec(tensor: Any) -> TensorSpec:
-    return TensorSpec(None if tensor.shape is None else tuple(tensor.shape), tensor.dtype)
-
-
 def _wrapped(operation: Any) -> Any:
     if isinstance(operation, keras.layers.Wrapper):
         return operation.layer
@@ -239,12 +272,15 @@ def _wrapped(operation: Any) -> Any:
 
 def _settings(operation: Any) -> Mapping[str, object]:
     attributes = vars(operation)
-    found = {}
+    found: dict[str, object] = {}
     for name in SETTINGS:
-        value = attributes.get(name)
-        value = getattr(value, "__name__", value)
-        if isinstance(value, (bool, int, float, str)) or (
-            isinstance(value, (tuple, list)) and all(isinstance(item, int) for item in value)
-        ):
-            found[name] = tuple(value) if isinstance(value, list) else value
+        if name in attributes:
+            value = attributes[name]
+            if isinstance(value, SCALARS):
+                found[name] = value
+            elif isinstance(value, (tuple, list)):
+                if all(isinstance(item, int) for item in value):
+                    found[name] = tuple(value)
+            elif hasattr(value, "__name__"):  # an activation
+                found[name] = value.__name__
     return found

@@ -21,7 +21,7 @@ def is_built(model: Any) -> bool:
     """
     if isinstance(model, keras.Sequential) and not model.layers:
         return True
-    return bool(model.built) and (bool(model.weights) or all(layer.built for layer in model.layers))
+    return bool(model.built) and (all(layer.built for layer in model.layers) or bool(model.weights))
 
 
 def build(model: Any, inputs: Any) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
+import random
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
 from befit.errors import GraphError
 from befit.graph.model_graph import TensorSpec
 from befit.integrations.torch.example import Arguments, map_leaves, named_tensors
+from befit.integrations.torch.shortcuts import like
 from befit.integrations.torch.tracing import Call, CallTracer, paths_of, times_written
 
 logger = logging.getLogger(__name__)
@@ -31,12 +36,13 @@ def traced_calls(model: Any, arguments: Arguments) -> list[Call]:
         GraphError: the forward pass fails.
     """
     try:
-        return _calls_on_meta(model, arguments)
+        if not any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+            return _calls_on_meta(model, arguments)
     except Exception as error:  # noqa: BLE001  what a user's code raises without values is not known
         logger.debug("%s needs values: %r", type(model).__name__, error)
     parameters = dict(model.named_parameters())
     with _failures_explained(model), _left_as_found(model), _buffers_kept(model):
-        return _follow(model, parameters, arguments, lambda args, kwargs: model(*args, **kwargs))
+        return _follow(model, parameters, arguments)
 
 
 def initialized_copy(model: Any, arguments: Arguments) -> Any:
@@ -67,26 +73,19 @@ def _failures_explained(model: Any) -> Iterator[None]:
 
 
 def _calls_on_meta(model: Any, arguments: Arguments) -> list[Call]:
-    tensors: dict[int, Any] = {}
+    twins: dict[int, Any] = {}
+    made: list[weakref.ref[Any]] = []
 
-    def twin(tensor: Any) -> Any:  # weights that are tied stay tied
-        return tensors.setdefault(id(tensor), torch.empty_like(tensor, device="meta").requires_grad_(False))
-
-    parameters = {name: twin(tensor) for name, tensor in model.named_parameters(remove_duplicate=False)}
-    buffers = {name: twin(tensor) for name, tensor in model.named_buffers(remove_duplicate=False)}
-    first = {name: parameters[name] for name, _ in model.named_parameters()}
+    found = _Found(model)
 
     def calls(more: int) -> list[Call]:
-        args, kwargs = _on_meta(arguments, more)
-        with _left_as_found(model), torch.device("meta"):
-            return _follow(
-                model,
-                first,
-                (args, kwargs),
-                lambda args, kwargs: torch.func.functional_call(model, (parameters, buffers), args, kwargs),
-            )
+        with _left_as_found(model, found), torch.device("meta"):
+            _move_to_meta(model, twins)
+            parameters = dict(model.named_parameters())
+            return _follow(model, parameters, _on_meta(arguments, more), made, count=not more)
 
     one = calls(0)
+    _warn_of_kept(model, made)
     try:
         other = calls(1)
     except Exception as error:  # noqa: BLE001  code that works for this batch size only
@@ -95,6 +94,37 @@ def _calls_on_meta(model: Any, arguments: Arguments) -> list[Call]:
     if [_structure(call) for call in one] != [_structure(call) for call in other]:
         return one
     return [_with_free_axes(a, b) for a, b in zip(one, other, strict=True)]
+
+
+def _warn_of_kept(model: Any, made: list[weakref.ref[Any]]) -> None:
+    """Say that code of the model's keeps a tensor without values where nobody can put it back."""
+    if any(tensor() is not None for tensor in made):
+        gc.collect()  # it may only be part of a circle
+    if any(tensor() is not None for tensor in made):
+        warnings.warn(
+            f"{type(model).__name__} keeps a tensor outside of itself, as functools.lru_cache does; made "
+            "while it was followed, it has no values: empty that cache, or make it a buffer of the module",
+            stacklevel=2,
+        )
+
+
+def _move_to_meta(model: Any, twins: dict[int, Any]) -> None:
+    """Put tensors without values in the place of parameters and buffers; ``_left_as_found`` undoes it."""
+
+    def twin(tensor: Any) -> Any:  # weights that are tied stay tied
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+            raise TypeError(f"only {type(tensor).__name__} itself knows what is done with it")
+        if id(tensor) not in twins:
+            copy = like(tensor)
+            if isinstance(tensor, torch.nn.Parameter):
+                copy = torch.nn.Parameter(copy, tensor.requires_grad)
+            vars(copy).update(vars(tensor))  # code may ask for marks that it set itself
+            twins[id(tensor)] = copy
+        return twins[id(tensor)]
+
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            tensors.update({name: twin(tensor) for name, tensor in tensors.items() if tensor is not None})
 
 
 def _on_meta(arguments: Arguments, more: int) -> Arguments:
@@ -115,12 +145,23 @@ def _on_meta(arguments: Arguments, more: int) -> Arguments:
     return args, kwargs
 
 
-def _follow(model: Any, parameters: dict[str, Any], arguments: Arguments, run: Any) -> list[Call]:
+def _follow(
+    model: Any,
+    parameters: dict[str, Any],
+    arguments: Arguments,
+    made: list[weakref.ref[Any]] | None = None,
+    *,
+    count: bool = True,
+) -> list[Call]:
+    """Return the calls of one pass; ``made`` gets the tensors that it made out of none."""
     tracer = CallTracer(paths_of(model), parameters)
     for name, tensor in named_tensors(model, arguments):
         tracer.add_input(name, tensor)
-    with torch.no_grad(), tracer.following():
-        run(*arguments)
+    args, kwargs = arguments
+    with torch.no_grad(), tracer.following(count):
+        model(*args, **kwargs)
+    if made is not None:
+        made += tracer.made_of_nothing
     return tracer.calls
 
 
@@ -146,12 +187,21 @@ def _free(one: TensorSpec, other: TensorSpec) -> TensorSpec:
     )
 
 
+class _Found:
+    """Training modes and attributes of all modules of a model."""
+
+    def __init__(self, model: Any) -> None:
+        self.modules = list(model.modules())
+        own = [m for m in self.modules if not isinstance(m, torch.jit.ScriptModule)]
+        self.scripted = [(m, m.training) for m in self.modules if isinstance(m, torch.jit.ScriptModule)]
+        self.attributes = [(module, dict(vars(module)), _containers(module)) for module in own]
+
+
 @contextmanager
-def _left_as_found(model: Any) -> Iterator[None]:
+def _left_as_found(model: Any, found: _Found | None = None) -> Iterator[None]:
     """Run the block in eval mode; then put back training modes, attributes and the random state."""
-    modules = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
-    scripted = [(m, m.training) for m in model.modules() if isinstance(m, torch.jit.ScriptModule)]
-    attributes = [(module, dict(vars(module)), _containers(module)) for module in modules]
+    found = found or _Found(model)
+    modules = [module for module, *_ in found.attributes]
     compiled = any(hasattr(m, "_orig_mod") or vars(m).get("_compiled_call_impl") for m in modules)
     with ExitStack() as stack:
         stack.enter_context(_random_state_kept(model))
@@ -160,24 +210,34 @@ def _left_as_found(model: Any) -> Iterator[None]:
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "Using `torch.compile.* when there are global hooks")
         try:
-            for module in model.modules():
+            for module in found.modules:
                 module.training = False
             yield
         finally:
-            for module, found, containers in attributes:
-                for name in vars(module).keys() - found.keys():
+            for module, attributes, (empty, filled) in found.attributes:
+                for name in vars(module).keys() - attributes.keys():
                     del vars(module)[name]
-                vars(module).update(found)
-                for container, content in containers:
+                vars(module).update(attributes)
+                for container in empty:
+                    if container:
+                        container.clear()
+                for container, content in filled:
                     container.clear()
                     (container.extend if isinstance(container, list) else container.update)(content)
-            for module, mode in scripted:
+            for module, mode in found.scripted:
                 module.training = mode
 
 
-def _random_state_kept(model: Any) -> Any:
+@contextmanager
+def _random_state_kept(model: Any) -> Iterator[None]:
     devices = {t.device.index for t in (*model.parameters(), *model.buffers()) if t.device.type == "cuda"}
-    return torch.random.fork_rng(devices=sorted(devices))
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=sorted(devices)):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
 
 
 @contextmanager
@@ -193,5 +253,20 @@ def _buffers_kept(model: Any) -> Iterator[None]:
                     buffer.copy_(value)
 
 
-def _containers(module: Any) -> list[tuple[Any, Any]]:
-    return [(value, value.copy()) for value in vars(module).values() if isinstance(value, (list, dict, set))]
+def _containers(module: Any) -> tuple[list[Any], list[Any]]:
+    """Return the containers in the attributes of ``module``, however deep, and copies of those not empty."""
+    # Most are empty dictionaries of hooks. A copy of each would keep Python's garbage collector busy for
+    # longer than the pass takes.
+    seen: set[int] = set()
+    empty, filled = [], []
+    stack = list(vars(module).values())
+    while stack:
+        value = stack.pop()
+        if isinstance(value, (list, dict, set)) and id(value) not in seen:
+            seen.add(id(value))
+            if value:
+                filled.append((value, value.copy()))
+                stack.extend(value.values() if isinstance(value, dict) else value)
+            else:
+                empty.append(value)
+    return empty, filled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -29,7 +30,14 @@ def read_graph(model: Any, inputs: Any = None) -> ModelGraph:
     """
     if not isinstance(model, torch.nn.Module):
         raise UnsupportedObjectError(f"{type(model).__name__!r} is no model; give a torch.nn.Module")
-    model = getattr(model, "_orig_mod", model)
+    with _one_at_a_time:
+        return _read(getattr(model, "_orig_mod", model), inputs)
+
+
+_one_at_a_time = threading.RLock()  # while it is read, a model's weights are others
+
+
+def _read(model: Any, inputs: Any) -> ModelGraph:
     if isinstance(model, torch.jit.ScriptModule):
         return _Reader(model).listed("TorchScript code does not tell which modules it calls")
     if inputs is None:
@@ -68,7 +76,8 @@ class _Reader:
             layers.setdefault(layer.key, layer)
             time = times.get(layer.key, 0)
             times[layer.key] = time + 1
-            nodes.append(Node(index, layer.key, time, tuple(spec for spec, _ in call.inputs), call.outputs))
+            given = tuple(spec for spec, _ in call.inputs)
+            nodes.append(Node(index, layer.key, time, given, call.outputs, call.macs))
             for position, (_, origin) in enumerate(call.inputs):
                 if origin is not None:
                     edges.append(Edge(origin.call, origin.output, index, position))

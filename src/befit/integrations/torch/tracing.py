@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from befit.graph.model_graph import TensorSpec
+from befit.integrations.torch.macs import RECURRENT, MacCounter, Work, recurrent_macs
+from befit.integrations.torch.shortcuts import SHORTCUTS
 
 # Modules of torch.nn that hold others are one box each (attention, for example), except for these.
 TRANSPARENT = ("torch.nn.modules.container", "torch.nn.modules.transformer", "torch.nn.parallel")
@@ -42,6 +45,7 @@ class Call:
         inputs: the tensors that went in, and where each came from, if that was followed.
         outputs: the tensors that came out.
         parameters: names of the parameters that a function was given.
+        macs: its multiply-adds; ``None`` if they are not known.
     """
 
     module: Any
@@ -50,6 +54,7 @@ class Call:
     inputs: tuple[tuple[TensorSpec, Origin | None], ...]
     outputs: tuple[TensorSpec, ...]
     parameters: tuple[str, ...] = ()
+    macs: int | None = 0
 
 
 class CallTracer(TorchFunctionMode):
@@ -63,13 +68,16 @@ class CallTracer(TorchFunctionMode):
     def __init__(self, paths: Mapping[Any, str], parameters: Mapping[str, Any]) -> None:
         super().__init__()
         self.calls: list[Call] = []
+        self.made_of_nothing: list[weakref.ref[Any]] = []
         self._paths = paths
         self._origins: dict[int, Origin] = {}
         self._parameters: dict[int, tuple[str, ...]] = {}
         for name, tensor in parameters.items():
             self._parameters[id(tensor)] = (name,)
         self._alive: list[Any] = list(parameters.values())
-        self._scopes: list[str] = []
+        self._scopes: list[tuple[str, tuple[int, int]]] = []
+        self._counter = MacCounter()
+        self._owed: dict[int, Work] = {}
         self._leaves = 0  # how many modules deep the pass is inside one that counts as one box
         self._boxes = {
             module for module, path in paths.items() if is_leaf(module) and (path or _is_torchs(module))
@@ -77,14 +85,14 @@ class CallTracer(TorchFunctionMode):
         self._thread = threading.get_ident()
 
     @contextmanager
-    def following(self) -> Iterator[None]:
-        """Record what happens inside this block, in this thread."""
+    def following(self, count: bool = True) -> Iterator[None]:
+        """Record what happens inside this block, in this thread; multiply-adds only if told to ``count``."""
         hooks = (
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         )
         try:
-            with self:
+            with self, self._counter if count else nullcontext():
                 yield
         finally:
             for hook in hooks:
@@ -100,37 +108,67 @@ class CallTracer(TorchFunctionMode):
         """Call ``func``; record it if a tensor of the model went through."""
         kwargs = kwargs or {}
         if self._leaves:
-            return func(*args, **kwargs)
+            return self._run(func, args, kwargs)
         given = tensors_in((args, kwargs))
+        if not given:
+            result = func(*args, **kwargs)
+            self.made_of_nothing += [weakref.ref(tensor) for tensor in tensors_in(result)]
+            return result
         versions = [times_written(tensor) for tensor in given]
-        result = func(*args, **kwargs)
+        mark = self._counter.now()
+        result = self._run(func, args, kwargs)
         changed = [t for t, version in zip(given, versions, strict=True) if times_written(t) != version]
         known = {id(tensor) for tensor in given}
         # What comes back unchanged, as from x.contiguous(), went through nothing.
         made = [tensor for tensor in tensors_in(result) if id(tensor) not in known] + changed
         if made:
-            self._follow(_name(func), given, made)
+            self._follow(_name(func), given, made, self._counter.since(mark))
         return result
 
-    def _follow(self, function: str, given: list[Any], made: list[Any]) -> None:
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        shortcut = func in SHORTCUTS and getattr(args[0] if args else None, "is_meta", False)
+        # Inside torch.vmap a tensor hides an axis, inside torch.func.grad a way back.
+        if shortcut and torch._C._functorch.peek_interpreter_stack() is None:
+            result = SHORTCUTS[func](*args, **kwargs)
+            if result is not None:
+                if func is torch.nn.functional.linear:
+                    self._counter.macs += result.numel() * args[0].shape[-1]
+                return result
+        if func not in RECURRENT:
+            return func(*args, **kwargs)
+        mark = self._counter.now()
+        result = func(*args, **kwargs)
+        self._counter.replace(mark, recurrent_macs(args))
+        return result
+
+    def _follow(self, function: str, given: list[Any], made: list[Any], work: Work) -> None:
         names: dict[str, None] = {}
         for tensor in given:
             names.update(dict.fromkeys(self._parameters.get(id(tensor), ())))
         flowing = [tensor for tensor in given if id(tensor) not in self._parameters]
+        work = self._with_owed(given, work)
         if any(id(tensor) in self._origins for tensor in flowing):
-            path = self._scopes[-1] if self._scopes else ""
-            self._record(
-                Call(None, path, function, self._sources(flowing), tuple(map(_spec, made)), tuple(names)),
-                made,
-            )
-        elif names:  # made of parameters only: whoever uses the result uses the parameters
+            path = self._scopes[-1][0] if self._scopes else ""
+            inputs, outputs = self._sources(flowing), tuple(map(_spec, made))
+            self._record(Call(None, path, function, inputs, outputs, tuple(names), work.known), made)
+            return
+        if names:  # made of parameters only: whoever uses the result uses the parameters
             for tensor in made:
                 self._parameters[id(tensor)] = tuple(names)
-                self._alive.append(tensor)
+        if work != Work():
+            self._owed[id(made[0])] = work
+        self._alive += made
+
+    def _with_owed(self, given: list[Any], work: Work) -> Work:
+        """Add what it took to make ``given`` out of tensors that do not flow: no call was recorded for it."""
+        for tensor in given:
+            if owed := self._owed.pop(id(tensor), None):
+                work = Work(work.macs + owed.macs, work.and_more or owed.and_more)
+        return work
 
     def _enter(self, module: Any, args: Any) -> None:
         if threading.get_ident() == self._thread and module in self._paths:
-            self._scopes.append(self._paths[module])
+            self._scopes.append((self._paths[module], self._counter.now()))
             self._leaves += module in self._boxes
 
     def _leave(self, module: Any, args: Any, *kwargs_and_result: Any) -> None:
@@ -138,14 +176,15 @@ class CallTracer(TorchFunctionMode):
         *kwargs, result = kwargs_and_result
         if threading.get_ident() != self._thread or module not in self._paths:
             return
-        path = self._scopes.pop()
+        path, mark = self._scopes.pop()
         if module not in self._boxes:
             return
-        self._leaves -= 1
-        made = tensors_in(result)
-        if not self._leaves and made:
-            inputs = self._sources(tensors_in((args, kwargs)))
-            self._record(Call(module, path, "", inputs, tuple(map(_spec, made))), made)
+        if self._leaves == 1 and (made := tensors_in(result)):
+            given = tensors_in((args, kwargs))
+            work = self._with_owed(given, self._counter.since(mark))
+            inputs, outputs = self._sources(given), tuple(map(_spec, made))
+            self._record(Call(module, path, "", inputs, outputs, macs=work.known), made)
+        self._leaves -= 1  # last: until here what is asked of tensors is not followed
 
     def _sources(self, tensors: Sequence[Any]) -> tuple[tuple[TensorSpec, Origin | None], ...]:
         return tuple((_spec(tensor), self._origins.get(id(tensor))) for tensor in tensors)
@@ -180,6 +219,7 @@ def tensors_in(value: Any) -> list[Any]:
     """Return the tensors in any nesting of tuples, lists, mappings and dataclasses, in order."""
     found: list[Any] = []
     stack = [value]
+    entered: set[int] = set()  # an object may hold itself
     while stack:
         item = stack.pop()
         if isinstance(item, torch.Tensor):
@@ -188,7 +228,8 @@ def tensors_in(value: Any) -> list[Any]:
             stack.extend(reversed(list(item.values())))
         elif isinstance(item, (tuple, list)):
             stack.extend(reversed(item))
-        elif dataclasses.is_dataclass(item) and not isinstance(item, type):
+        elif dataclasses.is_dataclass(item) and not isinstance(item, type) and id(item) not in entered:
+            entered.add(id(item))
             stack.extend(getattr(item, field.name) for field in reversed(dataclasses.fields(item)))
     return found
 
