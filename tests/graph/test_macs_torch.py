@@ -276,3 +276,15 @@ def test_deep_residual_network() -> None:
     graph = model_graph(model, (1, 3, 224, 224))
     assert graph.macs == 4_089_184_256
     assert model_graph(model, (3, 3, 224, 224)).macs == 3 * 4_089_184_256
+
+
+def test_work_that_belongs_to_no_call_makes_the_total_unknown():
+    """Inside torch.vmap tensors cannot be followed; what is multiplied there is not missing unnoticed."""
+    model = Applied(
+        lambda self, x: self.out(torch.vmap(lambda row: F.linear(row, self.inner.weight))(x)),
+        inner=nn.Linear(6, 4),
+        out=nn.Linear(4, 2),
+    )
+    graph = model_graph(model, torch.zeros(5, 6))
+    assert graph.macs is None
+    assert not summary(graph).macs_complete

@@ -162,7 +162,7 @@ def _follow(
         model(*args, **kwargs)
     if made is not None:
         made += tracer.made_of_nothing
-    return tracer.calls
+    return tracer.finish()
 
 
 def _structure(call: Call) -> tuple[Any, ...]:

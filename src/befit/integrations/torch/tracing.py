@@ -98,6 +98,12 @@ class CallTracer(TorchFunctionMode):
             for hook in hooks:
                 hook.remove()
 
+    def finish(self) -> list[Call]:
+        """Return the calls; if work was done for none of them, not all of it is known."""
+        if self.calls and any(work != Work() for work in self._owed.values()):
+            self.calls[-1] = dataclasses.replace(self.calls[-1], macs=None)
+        return self.calls
+
     def add_input(self, name: str, tensor: Any) -> None:
         """Record that ``tensor`` comes from outside."""
         self._record(Call(None, name, "", (), (_spec(tensor),)), [tensor])
