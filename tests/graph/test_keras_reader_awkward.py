@@ -65,3 +65,15 @@ def test_code_is_followed_and_nothing_stays(keras: Any, kind: str) -> None:
     assert [graph.layer_of(node).type for node in graph.nodes if node.inputs and node.macs] == types
     assert [(list(layer._inbound_nodes), list(layer._outbound_nodes)) for layer in layers] == before
     assert all(np.array_equal(a, b.numpy()) for a, b in zip(values, model.variables, strict=True))
+
+
+def test_a_wrapper_shows_the_settings_of_the_layer_inside(keras: Any) -> None:
+    """Else two of them, around layers that differ, would look alike."""
+    layers = keras.layers
+    inputs = keras.Input((5, 3))
+    x = layers.TimeDistributed(layers.Dense(3, activation="tanh"), name="each")(inputs)
+    x = layers.Bidirectional(layers.GRU(2), merge_mode="sum", name="both")(x)
+    graph = model_graph(keras.Model(inputs, x))
+    assert graph.layers["each"].config["layer.activation"] == "tanh"
+    assert graph.layers["both"].config["merge_mode"] == "sum"
+    assert graph.layers["both"].config["layer.return_sequences"] is False

@@ -22,6 +22,7 @@ SETTINGS = (
     *("units", "filters", "kernel_size", "pool_size", "strides", "padding", "dilation_rate", "groups"),
     *("activation", "recurrent_activation", "use_bias", "rate", "axis", "epsilon", "momentum"),
     *("num_heads", "key_dim", "input_dim", "output_dim", "return_sequences", "target_shape", "size", "scale"),
+    "merge_mode",
 )
 
 SCALARS = (bool, int, float, str)
@@ -191,7 +192,7 @@ class _Reader:
             None if wrapped is None else (wrapped.name, type(wrapped).__name__),
             inner,
             getattr(operation, "built", True),
-            _settings(operation),
+            _settings(operation, wrapped),
         )
 
     def _keys(self, weights: Iterable[Any]) -> tuple[int, ...]:
@@ -270,7 +271,10 @@ def _wrapped(operation: Any) -> Any:
     return None
 
 
-def _settings(operation: Any) -> Mapping[str, object]:
+def _settings(operation: Any, wrapped: Any = None) -> Mapping[str, object]:
+    if wrapped is not None:
+        inner = {f"layer.{name}": value for name, value in _settings(wrapped).items()}
+        return {**_settings(operation), **inner}
     attributes = vars(operation)
     found: dict[str, object] = {}
     for name in SETTINGS:
