@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ os.environ["XLA_FLAGS"] = (
 os.environ["RAY_TQDM_PATCH_PRINT"] = "0"  # Ray would put a function of its own into builtins
 os.environ.pop("BEFIT_OFFLINE", None)
 os.environ.pop("BEFIT_PROGRESS", None)
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and their children with them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test, and no code of the documentation, reads or writes the user's own cache.
 _home = tempfile.TemporaryDirectory(prefix="befit-keras-home-")
