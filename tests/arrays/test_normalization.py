@@ -269,18 +269,18 @@ def test_the_input_is_not_changed():
 @pytest.mark.parametrize(
     ("shape", "axis"),
     [
-        ((50_000, 100), -1),
-        ((50_000, 100), 0),
-        ((50_000, 100), None),
-        ((5_000_000,), -1),
-        ((2, 2_500_000), 0),
-        ((2, 2_500_000), 1),
+        ((20_000, 100), -1),
+        ((20_000, 100), 0),
+        ((20_000, 100), None),
+        ((2_000_000,), -1),
+        ((2, 1_000_000), 0),
+        ((2, 1_000_000), 1),
     ],
 )
 @pytest.mark.parametrize("order", [0, 1, 2, 3, np.inf])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 def test_memory_beyond_the_result_is_bounded(shape, axis, order, dtype):
-    """Five million values need their result and at most 4 MiB, whatever is a vector."""
+    """Two million values, 8 MB and more, need their result and at most 4 MiB, whatever is a vector."""
     x = np.ones(shape, dtype)
     tracemalloc.start()
     try:

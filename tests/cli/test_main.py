@@ -175,7 +175,7 @@ def test_a_picture_that_cannot_be_written_is_exit_1(
     import keras
 
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "net.keras")
-    target = str(tmp_path / f"{'n' * 251}.svg")  # a name that the file system takes, but not the part's
+    target = str(tmp_path / f"{'n' * 260}.svg")  # a name that no file system takes
     assert main(["plot", str(tmp_path / "net.keras"), "-o", target]) == 1
     error = capsys.readouterr().err
     assert error.startswith("befit plot: [Errno ")
