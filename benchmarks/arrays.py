@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -26,7 +25,7 @@ import torch
 import befit
 from befit.arrays import OneHotBuffer, categorical, normalization
 from benchmarks.files_measure import no_less_than, no_more_than
-from benchmarks.hdf5_measure import Samples, loads, times
+from benchmarks.hdf5_measure import Samples, cpu, loads, times
 from benchmarks.interleave import in_turn, keep
 from benchmarks.loading_measure import Verdict, measure, spread
 
@@ -203,15 +202,7 @@ def without_numba() -> Iterator[None]:
 
 
 def run(work: Work) -> Samples:
-    def timed(function: Callable[[], object]) -> Callable[[], float]:
-        def seconds() -> float:
-            started = time.process_time()
-            function()
-            return time.process_time() - started
-
-        return seconds
-
-    return in_turn({name: timed(function) for name, function in work.items()}, rounds=ROUNDS)
+    return in_turn({name: cpu(function) for name, function in work.items()}, rounds=ROUNDS)
 
 
 def show(title: str, samples: Samples, base: str, note: str = "") -> None:

@@ -9,14 +9,14 @@ import argparse
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.hdf5.range_server import started
 
 _TICKS = 100  # slices of a second's bytes
 _MOST = 1 << 30  # bytes of one sendfile
@@ -107,8 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def served(folder: Path, *, rate: float = 0, total: float = 0, latency: float = 0) -> Iterator[str]:
+def served(
+    folder: Path, *, rate: float = 0, total: float = 0, latency: float = 0
+) -> AbstractContextManager[str]:
     """Serve the files of a folder; gives the URL of the folder.
 
     Args:
@@ -120,13 +121,7 @@ def served(folder: Path, *, rate: float = 0, total: float = 0, latency: float = 
         os.environ[name] = "127.0.0.1"
     command = [sys.executable, "-m", "benchmarks.files_server", str(folder)]
     command += [f"--rate={rate}", f"--total={total}", f"--latency={latency}"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()  # its end is what the server waits for, so that it never outlives us
+    return started(command)
 
 
 def main() -> None:

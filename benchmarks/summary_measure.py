@@ -6,7 +6,7 @@ import gc
 import statistics
 from collections.abc import Callable, Mapping
 
-from benchmarks.hdf5_measure import Samples, cpu, loads
+from benchmarks.hdf5_measure import Samples, cpu, loads, times
 from benchmarks.interleave import in_turn, keep
 from benchmarks.loading_measure import spread
 
@@ -24,15 +24,10 @@ def cpu_seconds(ways: Mapping[str, Callable[[], object]], *, rounds: int) -> Sam
     return in_turn({name: tidied(cpu(run)) for name, run in ways.items()}, rounds=rounds)
 
 
-def ratio(samples: Samples, one: str, other: str) -> float:
-    """Return how many times as long ``one`` takes as ``other``: the median over rounds."""
-    return statistics.median(a / b for a, b in zip(samples[one], samples[other], strict=True))
-
-
 def show(title: str, samples: Samples, note: str = "") -> None:
     """Print milliseconds and their ratio to befit's."""
     rows = [
-        (name, spread(seconds, 1e3, 1), f"{ratio(samples, name, 'befit'):.1f}")
+        (name, spread(seconds, 1e3, 1), f"{times(samples, name, 'befit'):.1f}")
         for name, seconds in samples.items()
     ]
     heads = ("", "ms (least - greatest)", "times befit")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,10 @@ import torch
 from torch import nn
 
 import befit
+from benchmarks.hdf5_measure import times, wall
 from benchmarks.interleave import in_turn
 from benchmarks.loading_measure import Verdict
-from benchmarks.summary_measure import milliseconds, ratio, show
+from benchmarks.summary_measure import milliseconds, show
 
 ROUNDS = 9
 TARGET = 1.1
@@ -70,29 +70,18 @@ def of_residual() -> list[Verdict]:
         note = "torchinfo is not installed"
     else:
         ways["torchinfo"] = lambda: str(torchinfo.summary(model, input_data=picture, verbose=0))
-    samples = in_turn({name: _wall(run) for name, run in ways.items()}, rounds=ROUNDS)
+    samples = in_turn({name: wall(run) for name, run in ways.items()}, rounds=ROUNDS)
     show("summary, a residual network of 50 layers", samples, f"Wall clock. {note}".strip())
-    times = ratio(samples, "befit", "limit: the forward pass")
+    ratio = times(samples, "befit", "limit: the forward pass")
     others = ", ".join(f"{name} {milliseconds(found)}" for name, found in samples.items() if name != "befit")
-    reached = times <= TARGET
+    reached = ratio <= TARGET
     return [
         Verdict(
             "PyTorch, 50 layers",
             milliseconds(samples["befit"]),
             others,
-            f"{times:.2f}",
+            f"{ratio:.2f}",
             f"<= {TARGET}",
             reached,
         )
     ]
-
-
-def _wall(run: Callable[[], object]) -> Callable[[], float]:
-    """Return a function that tells the seconds of the clock: a forward pass uses several processors."""
-
-    def seconds() -> float:
-        started = time.perf_counter()
-        run()
-        return time.perf_counter() - started
-
-    return seconds

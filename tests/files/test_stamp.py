@@ -44,25 +44,6 @@ def file(tmp_path):
     return path
 
 
-@pytest.fixture
-def readings(monkeypatch):
-    """Which digests were computed from the bytes of a file."""
-    noted = []
-
-    def counted(path, algorithms):
-        noted.append(set(algorithms))
-        return digests_of(path, algorithms)
-
-    monkeypatch.setattr("befit.files.digest.digests_of", counted)
-    return noted
-
-
-@pytest.fixture
-def later(monkeypatch):
-    """``later()``: all files are some seconds old."""
-    return lambda: monkeypatch.setattr("befit.files.digest.time_ns", lambda: time.time_ns() + 5 * 10**9)
-
-
 def test_a_stamp_is_read_as_it_was_written(file):
     before = time.time()
     write_stamp(file, {"sha256": sha256(b"content")}, url=URL, validator='"etag"', written=file.stat())

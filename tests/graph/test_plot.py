@@ -263,6 +263,7 @@ def test_a_png_without_pillow_names_the_extra(tmp_path: Path) -> None:
         ({"engine": "neato"}, "engine='neato'.*'befit' or 'dot'"),
         ({"to_file": "net.html", "engine": "dot"}, r"page.*\.svg"),
         ({"to_file": "net.html", "collapse_repeats": True}, r"page.*\.svg"),
+        ({"to_file": "net.html", "theme": THEMES["light"]}, r"page.*theme of your own.*\.svg"),
     ],
 )
 def test_an_argument_that_cannot_work_is_named_before_the_model_is_read(

@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -182,10 +182,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Write no lines."""
 
 
-@contextmanager
-def served(path: Path, latency: float) -> Iterator[str]:
+def served(path: Path, latency: float) -> AbstractContextManager[str]:
     """Serve the file in a process of its own; gives the URL."""
-    command = [sys.executable, __file__, str(path), "--latency", str(latency)]
+    return started([sys.executable, __file__, str(path), "--latency", str(latency)])
+
+
+@contextmanager
+def started(command: Sequence[str]) -> Iterator[str]:
+    """Run a server that prints its URL and ends with its standard input; gives the URL."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

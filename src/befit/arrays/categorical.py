@@ -167,11 +167,11 @@ class OneHotBuffer:
         sizes = isinstance(shape, tuple) and all(isinstance(size, int) and size >= 0 for size in shape)
         if not sizes or len(shape) < 2 or shape[-1] < 1:
             raise ArgumentError(f"shape is {shape!r}; write (batch, num_classes)")
-        self._memory = np.zeros(shape, kind)
-        self._cells = self._memory.reshape(-1)
-        self._starts = np.arange(0, self._memory.size, shape[-1])
+        memory = np.zeros(shape, kind)
+        self._cells = memory.reshape(-1)
+        self._starts = np.arange(0, memory.size, shape[-1])
         self._ones = self._starts[:0]  # the cells that hold them
-        self.rows = self._memory.view()
+        self.rows = memory.view()
         self.rows.flags.writeable = False
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -65,8 +65,8 @@ def plot_model(
 
     Raises:
         ArgumentError: an unknown ending, direction, theme or engine, a folder that does not exist, a ``dpi``
-            that is not from 1 to 10,000, a png of more than 300 million pixels, or ``collapse_repeats`` or
-            ``engine="dot"`` for a page, which cannot have them.
+            that is not from 1 to 10,000, a png of more than 300 million pixels, or ``collapse_repeats``,
+            ``engine="dot"`` or a theme of your own for a page, which cannot have them.
         GraphError: the model cannot be read as a graph, or Graphviz fails on it.
         UnsupportedObjectError: ``model`` is no model of a supported framework.
         MissingDependencyError: a png without Pillow, or ``engine="dot"`` without Graphviz.
@@ -90,11 +90,11 @@ def plot_model(
     _check_rankdir(rankdir)
     _check_dpi(dpi)
     _check_engine(engine)
-    style = _Style(rankdir, _theme(theme), dpi)
-    if ending == ".html" and (collapse_repeats or engine != "befit"):
+    colours = _theme(theme)
+    if ending == ".html" and (collapse_repeats or engine != "befit" or isinstance(theme, Theme)):
         raise ArgumentError(
-            f"to_file={str(to_file)!r}: a page takes neither collapse_repeats=True nor engine='dot'; "
-            "leave them out, or write a .svg file"
+            f"to_file={str(to_file)!r}: a page takes neither collapse_repeats=True nor engine='dot' nor a "
+            "theme of your own; leave them out, or write a .svg file"
         )
     if not target.parent.is_dir():
         raise ArgumentError(
@@ -104,14 +104,11 @@ def plot_model(
         raise ArgumentError(f"to_file={str(to_file)!r} is a folder; write the name of a file in it")
     show = Show(show_shapes, show_layer_names, show_dtypes, expand_nested, show_trainable)
     graph = model_graph(model, inputs)
-    if ending == ".html":
-        data = _page(graph, show, rankdir)
+    picture = _Wanted(graph, show, collapse_repeats, rankdir, colours, dpi)
+    if engine == "dot" and ending != ".dot":
+        data = run_dot(to_dot(picture.content, rankdir, colours), ending.removeprefix("."), dpi)
     else:
-        content = _content(graph, show, collapse_repeats)
-        if engine == "dot" and ending != ".dot":
-            data = run_dot(to_dot(content, rankdir, style.theme), ending.removeprefix("."), dpi)
-        else:
-            data = _WRITERS[ending](content, style)
+        data = _WRITERS[ending](picture)
     _write_whole(target, data)
 
 
@@ -170,12 +167,20 @@ def model_to_dot(
 
 
 @dataclass(frozen=True, slots=True)
-class _Style:
-    """How a picture is drawn."""
+class _Wanted:
+    """What is to be drawn, and how."""
 
+    graph: ModelGraph
+    show: Show
+    collapse_repeats: bool
     rankdir: str
     theme: Theme
     dpi: float
+
+    @property
+    def content(self) -> Diagram:
+        """Boxes and links."""
+        return _content(self.graph, self.show, self.collapse_repeats)
 
 
 def _content(graph: ModelGraph, show: Show, collapse_repeats: bool) -> Diagram:
@@ -208,33 +213,36 @@ def _theme(theme: object) -> Theme:
     return THEMES[theme]
 
 
-def _png(content: Diagram, style: _Style) -> bytes:
-    font = PngFont(style.dpi)
-    return to_png(draw(content, font.width, style.rankdir, style.theme), font, style.dpi)
+def _png(wanted: _Wanted) -> bytes:
+    font = PngFont(wanted.dpi)
+    return to_png(draw(wanted.content, font.width, wanted.rankdir, wanted.theme), font, wanted.dpi)
 
 
-def _svg(content: Diagram, style: _Style) -> bytes:
-    return to_svg(draw(content, helvetica_width, style.rankdir, style.theme), content.name)
+def _svg(wanted: _Wanted) -> bytes:
+    content = wanted.content
+    return to_svg(draw(content, helvetica_width, wanted.rankdir, wanted.theme), content.name)
 
 
-def _pdf(content: Diagram, style: _Style) -> bytes:
-    return to_pdf(draw(content, pdf_width, style.rankdir, style.theme), content.name)
+def _pdf(wanted: _Wanted) -> bytes:
+    content = wanted.content
+    return to_pdf(draw(content, pdf_width, wanted.rankdir, wanted.theme), content.name)
 
 
-def _dot(content: Diagram, style: _Style) -> bytes:
-    return to_dot(content, style.rankdir).encode()
+def _dot(wanted: _Wanted) -> bytes:
+    return to_dot(wanted.content, wanted.rankdir).encode()
 
 
-def _page(graph: ModelGraph, show: Show, rankdir: str) -> bytes:
+def _page(wanted: _Wanted) -> bytes:
     from befit.graph.viewer import to_html  # nobody else needs its scripts and style sheets
 
-    return to_html(graph, show, rankdir)
+    return to_html(wanted.graph, wanted.show, wanted.rankdir)
 
 
-_WRITERS: dict[str, Callable[[Diagram, _Style], bytes]] = {
+_WRITERS: dict[str, Callable[[_Wanted], bytes]] = {
     ".png": _png,
     ".svg": _svg,
     ".pdf": _pdf,
+    ".html": _page,
     ".dot": _dot,
 }
 
@@ -242,7 +250,7 @@ _WRITERS: dict[str, Callable[[Diagram, _Style], bytes]] = {
 def _ending(target: Path) -> str:
     """Return the ending of ``target``, which decides what is written."""
     ending = target.suffix.lower() or ".png"
-    if ending not in _WRITERS and ending != ".html":
+    if ending not in _WRITERS:
         raise ArgumentError(
             f"to_file={str(target)!r}: no picture is written as {ending!r}; "
             "let the name end in .png, .svg, .pdf, .html or .dot"

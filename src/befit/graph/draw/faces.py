@@ -16,7 +16,7 @@ def draw_layer(box: Box, text_width: TextWidth, colours: Theme = LIGHT) -> Pictu
     """Return the box of a layer: its title, and below it the rows as a table; of a chain, all titles."""
     table = _Table(box.rows, text_width, colours)
     bands = _Bands(box.parts or (box,), text_width, colours, is_single=not box.parts)
-    width = _even(max(bands.width, table.width))
+    width = even(max(bands.width, table.width))
     header = bands.band_height(has_table=bool(box.rows))
     height = header * len(bands.boxes) + table.height
     border = bands.colours_of(bands.boxes[0] if len(bands.boxes) == 1 else box).border
@@ -32,8 +32,8 @@ def draw_layer(box: Box, text_width: TextWidth, colours: Theme = LIGHT) -> Pictu
 def draw_frame(box: Box, inside: Picture, text_width: TextWidth, colours: Theme = LIGHT) -> Picture:
     """Return the frame of a nested model around the picture of what is inside."""
     title = text_mark(box.title, theme.TITLE_SIZE, colours.text, text_width)
-    width = _even(max(inside.width, title.width) + 2 * theme.FRAME_PADDING)
-    height = _even(theme.FRAME_HEADER + inside.height + theme.FRAME_PADDING)
+    width = even(max(inside.width, title.width) + 2 * theme.FRAME_PADDING)
+    height = even(theme.FRAME_HEADER + inside.height + theme.FRAME_PADDING)
     start, steps = rounded(width, height, theme.FRAME_RADIUS)
     fill, border = colours.frame.fill, colours.frame.border
     frame = Shape(start, steps, fill, border, theme.BORDER_WIDTH, is_closed=True)
@@ -42,7 +42,7 @@ def draw_frame(box: Box, inside: Picture, text_width: TextWidth, colours: Theme 
         height,
         (
             frame,
-            *moved([title], theme.FRAME_PADDING, _baseline(0, theme.FRAME_HEADER, title.size)),
+            *moved([title], theme.FRAME_PADDING, baseline(0, theme.FRAME_HEADER, title.size)),
             *moved(inside.marks, round((width - inside.width) / 2), theme.FRAME_HEADER),
         ),
     )
@@ -103,7 +103,7 @@ class _Bands:
                 border = self._colours.box("model").border
                 band.append(line((0, 0), (width, 0), border, theme.DIVIDER_WIDTH / 2))
             left = (width - title.width) / 2 if self._is_single else theme.SIDE_PADDING
-            band += moved([title], left, _baseline(0, height, title.size))
+            band += moved([title], left, baseline(0, height, title.size))
             marks += moved(band, 0, number * height)
         shift = width - self.width  # a wide table below leaves room to the left of the braces
         for first, count, label in self._repeats:
@@ -111,7 +111,7 @@ class _Bands:
             left, right = self._brace + shift, self._brace + shift + theme.BRACE_WIDTH
             brace = (((right, top),), ((right, bottom),), ((left, bottom),))
             marks.append(Shape((left, top), brace, stroke=self._colours.quiet_text, stroke_width=1.0))
-            middle = _baseline(top, bottom, label.size)
+            middle = baseline(top, bottom, label.size)
             marks += moved([label], right + theme.BRACE_GAP, middle)
         return marks
 
@@ -129,7 +129,7 @@ class _Table:
         values = max((value.width for row in self._values for value in row), default=0)
         self._column = headings + 2 * theme.CELL_PADDING
         self.width = self._column + values + theme.CELL_PADDING if rows else 0.0
-        self.height = sum(_row_height(len(row)) for row in self._values)
+        self.height = sum(row_height(len(row)) for row in self._values)
 
     def draw(self, width: float, border: str) -> list[Mark]:
         """Return the rows, each with a line above it."""
@@ -137,25 +137,26 @@ class _Table:
         top = 0.0
         for heading, row in zip(self._headings, self._values, strict=True):
             marks.append(line((0, top), (width, top), border, theme.DIVIDER_WIDTH))
-            bottom = top + _row_height(len(row))
-            marks.extend(moved([heading], theme.CELL_PADDING, _baseline(top, bottom, heading.size)))
+            bottom = top + row_height(len(row))
+            marks.extend(moved([heading], theme.CELL_PADDING, baseline(top, bottom, heading.size)))
             for number, value in enumerate(row):
                 line_top = top + theme.ROW_PADDING + number * theme.LINE_HEIGHT
-                baseline = _baseline(line_top, line_top + theme.LINE_HEIGHT, value.size)
-                marks.extend(moved([value], self._column, baseline))
+                below = baseline(line_top, line_top + theme.LINE_HEIGHT, value.size)
+                marks.extend(moved([value], self._column, below))
             top = bottom
         return marks
 
 
-def _row_height(lines: int) -> float:
+def row_height(lines: int) -> float:
+    """Return the height of a row of so many lines."""
     return lines * theme.LINE_HEIGHT + 2 * theme.ROW_PADDING
 
 
-def _baseline(top: float, bottom: float, size: float) -> float:
+def baseline(top: float, bottom: float, size: float) -> float:
     """Return the baseline of a text in the middle between ``top`` and ``bottom``: capitals are 0.72 high."""
     return (top + bottom) / 2 + 0.36 * size
 
 
-def _even(width: float) -> float:
+def even(width: float) -> float:
     """Return the next even number, so that the middle of a box lies on a whole pixel."""
     return 2 * math.ceil(width / 2)

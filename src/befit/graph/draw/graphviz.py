@@ -9,7 +9,6 @@ import subprocess
 from befit.errors import ArgumentError, GraphError, MissingDependencyError
 
 PROGRAM = "dot"
-FORMATS = ("png", "svg", "pdf")
 TIMEOUT = 300.0
 """Seconds; Graphviz needs half a minute for the largest pictures known."""
 
@@ -21,7 +20,7 @@ def run_dot(source: str, format_name: str, dpi: float) -> bytes:
 
     Args:
         source: in the DOT language.
-        format_name: one of ``FORMATS``.
+        format_name: ``"png"``, ``"svg"`` or ``"pdf"``.
         dpi: pixels per inch of a png.
 
     Raises:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
-from befit.graph.diagram import Diagram
+from befit.graph.diagram import Diagram, Link
 from befit.graph.draw import theme
 from befit.graph.draw.arrows import draw_arrow
 from befit.graph.draw.faces import draw_frame, draw_layer
 from befit.graph.draw.marks import Mark, Picture, moved, text_mark
 from befit.graph.draw.theme import LIGHT, Theme
 from befit.graph.fonts import TextWidth
-from befit.graph.layout import lay_out, list_boxes
+from befit.graph.layout import Layout, Size, lay_out, list_boxes
 
 
 def draw(diagram: Diagram, text_width: TextWidth, rankdir: str, colours: Theme = LIGHT) -> Picture:
@@ -34,11 +35,7 @@ def _draw_diagram(diagram: Diagram, text_width: TextWidth, rankdir: str, colours
             inside = _draw_diagram(box.inner, text_width, rankdir, colours)
             faces.append(draw_frame(box, inside, text_width, colours))
     sizes = [(face.width, face.height) for face in faces]
-    edges = [(link.source, link.target) for link in diagram.links]
-    if edges:
-        layout = lay_out(sizes, edges, rankdir, [link.tensor for link in diagram.links])
-    else:
-        layout = list_boxes(sizes)
+    layout = arrange(sizes, diagram.links, rankdir)
     marks: list[Mark] = []
     for route in layout.routes:
         marks.extend(draw_arrow(route, layout.is_horizontal, colours.edge))
@@ -52,3 +49,11 @@ def _draw_diagram(diagram: Diagram, text_width: TextWidth, rankdir: str, colours
             marks.extend(moved([note], 0, height + theme.NOTE_SIZE))
             width, height = max(width, note.width), height + theme.LINE_HEIGHT
     return Picture(width, height, tuple(marks))
+
+
+def arrange(sizes: Sequence[Size], links: Sequence[Link], rankdir: str) -> Layout:
+    """Return where boxes of these sizes go: one below the other if nothing links them."""
+    if not links:
+        return list_boxes(sizes)
+    edges = [(link.source, link.target) for link in links]
+    return lay_out(sizes, edges, rankdir, [link.tensor for link in links])

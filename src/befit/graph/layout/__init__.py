@@ -6,6 +6,6 @@ finds the positions along the rows, ``routing`` leads the edges between the rows
 """
 
 from befit.graph.layout.placing import RANKDIRS, lay_out, list_boxes
-from befit.graph.layout.values import Layout, Point, Rectangle
+from befit.graph.layout.values import Layout, Point, Rectangle, Size
 
-__all__ = ["RANKDIRS", "Layout", "Point", "Rectangle", "lay_out", "list_boxes"]
+__all__ = ["RANKDIRS", "Layout", "Point", "Rectangle", "Size", "lay_out", "list_boxes"]

@@ -51,7 +51,7 @@ def _try_again(
     for is_wide, run in groupby(range(len(rows)), key=lambda number: len(rows[number]) > NARROW):
         numbers = list(run)
         span = range(numbers[0], numbers[-1] + 1)
-        fewest = _count(graph, rows, place, span)
+        fewest = count_crossings(graph, rows, place, span)
         if not is_wide or not fewest:
             continue
         inside = [s for s in strands if graph.row_of[s[0]] in span and graph.row_of[s[-1]] in span]
@@ -96,7 +96,7 @@ def _improve(
 ) -> int:
     """Sort the rows of ``span`` in place for few crossings, and return how many are left there."""
     _exchange_neighbours(graph, rows, place, span)
-    fewest = _count(graph, rows, place, span)
+    fewest = count_crossings(graph, rows, place, span)
     best = [rows[number].copy() for number in span]
     idle = 0
     for step in range(PASSES):
@@ -107,7 +107,7 @@ def _improve(
         for number in span if downwards else reversed(span):
             _sort_by_medians(rows[number], neighbours, place, turn_ties=step % 4 >= 2)
         _exchange_neighbours(graph, rows, place, span)
-        crossings = _count(graph, rows, place, span)
+        crossings = count_crossings(graph, rows, place, span)
         idle += 1
         if crossings < fewest:
             fewest, idle = crossings, 0
@@ -115,21 +115,18 @@ def _improve(
     _put_back(rows, best, place, span)
     if fewest:
         move_strands(graph, rows, place, strands, span)
-        fewest = _count(graph, rows, place, span)
+        fewest = count_crossings(graph, rows, place, span)
     return fewest
 
 
 def count_crossings(
-    graph: Rows, rows: Sequence[Sequence[int]], place: Sequence[int] | Mapping[int, int]
+    graph: Rows,
+    rows: Sequence[Sequence[int]],
+    place: Sequence[int] | Mapping[int, int],
+    span: range | None = None,
 ) -> int:
-    """Return how many pairs of edge pieces cross."""
-    return _count(graph, rows, place, range(len(rows)))
-
-
-def _count(
-    graph: Rows, rows: Sequence[Sequence[int]], place: Sequence[int] | Mapping[int, int], span: range
-) -> int:
-    """Return how many pairs cross between the rows of ``span``, and those above and below them."""
+    """Return how many pairs of edge pieces cross: in all, or between the rows of ``span`` and beside them."""
+    span = range(len(rows)) if span is None else span
     within = range(span.start, min(span.stop + 1, len(rows)))
     return sum(_crossings_above(graph, rows[number], place) for number in within if len(rows[number]) > 1)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from itertools import pairwise
 
+from befit.graph.draw.arrows import curve
+from befit.graph.draw.faces import baseline, row_height
+from befit.graph.draw.theme import ARROW_LENGTH, LINE_HEIGHT, ROW_PADDING, ROW_SIZE, TITLE_SIZE
 from befit.graph.fonts import helvetica_width
 from befit.graph.layout import Layout, Point
 from befit.graph.viewer import scene
@@ -14,16 +16,12 @@ from befit.graph.viewer.scene import Item, Level
 MARGIN = 24.0
 RADIUS = 6
 BUTTON_SIZE = 18
-ARROW_LENGTH = 8.0
 
-
-def baseline(top: float, bottom: float, size: float) -> float:
-    """Return the baseline of a text in the middle between ``top`` and ``bottom``: capitals are 0.72 high."""
-    return (top + bottom) / 2 + 0.36 * size
-
-
-OPEN_TITLE = (scene.FRAME_PADDING + scene.BUTTON_ROOM, baseline(0, scene.FRAME_HEADER, scene.TITLE_SIZE))
+OPEN_TITLE = (scene.FRAME_PADDING + scene.BUTTON_ROOM, baseline(0, scene.FRAME_HEADER, TITLE_SIZE))
 """Where the title of an open nested model begins."""
+
+OPEN_BUTTON = (scene.FRAME_PADDING, (scene.FRAME_HEADER - BUTTON_SIZE) / 2)
+"""The upper left corner of the button that closes it."""
 
 
 def arrangement(level: Level, *, is_open: bool) -> Layout:
@@ -74,7 +72,7 @@ def _item(item: Item, at: Point, *, is_open: bool) -> Iterator[str]:
         yield from _rows(item)
     yield f'<rect class="border" width="{number(width)}" height="{number(height)}" rx="{RADIUS}"/>'
     x, y = OPEN_TITLE if is_open else closed_title(item)
-    yield _text("title", x, y, item.box.title, scene.TITLE_SIZE)
+    yield _text("title", x, y, item.box.title, TITLE_SIZE)
     yield "</g>"
     if item.inside is not None:
         place = button_place(item, is_open=is_open)
@@ -92,7 +90,7 @@ def _item(item: Item, at: Point, *, is_open: bool) -> Iterator[str]:
 def button_place(item: Item, *, is_open: bool) -> Point:
     """Return the upper left corner of the button that opens or closes a nested model."""
     if is_open:
-        return scene.FRAME_PADDING, (scene.FRAME_HEADER - BUTTON_SIZE) / 2
+        return OPEN_BUTTON
     height = scene.HEADER_HEIGHT if item.box.rows else scene.BOX_HEIGHT
     return 8.0, (height - BUTTON_SIZE) / 2
 
@@ -101,8 +99,8 @@ def closed_title(item: Item) -> Point:
     """Return where the title of a closed box begins: the x, and the y of its baseline."""
     height = scene.HEADER_HEIGHT if item.box.rows else scene.BOX_HEIGHT
     room = scene.BUTTON_ROOM if item.inside else 0.0
-    free = item.size[0] - room - helvetica_width(item.box.title, scene.TITLE_SIZE)
-    return room + free / 2, baseline(0, height, scene.TITLE_SIZE)
+    free = item.size[0] - room - helvetica_width(item.box.title, TITLE_SIZE)
+    return room + free / 2, baseline(0, height, TITLE_SIZE)
 
 
 def _rows(item: Item) -> Iterator[str]:
@@ -114,14 +112,14 @@ def _rows(item: Item) -> Iterator[str]:
     yield f'<path class="head" d="M0,{number(top)}V{RADIUS}{corner}-{RADIUS}'
     yield f'H{number(item.size[0] - RADIUS)}{corner}{RADIUS}V{number(top)}Z"/>'
     for row in item.box.rows:
-        bottom = top + scene.row_height(len(row.values))
+        bottom = top + row_height(len(row.values))
         yield f'<path class="rule" d="M0,{number(top)}h{width}"/>'
-        middle = baseline(top, bottom, scene.ROW_SIZE)
-        yield _text("heading", scene.CELL_PADDING, middle, row.heading, scene.ROW_SIZE)
+        middle = baseline(top, bottom, ROW_SIZE)
+        yield _text("heading", scene.CELL_PADDING, middle, row.heading, ROW_SIZE)
         for place, value in enumerate(row.values):
-            line = top + scene.ROW_PADDING + place * scene.LINE_HEIGHT
-            y = baseline(line, line + scene.LINE_HEIGHT, scene.ROW_SIZE)
-            yield _text("value", column, y, value, scene.ROW_SIZE)
+            line = top + ROW_PADDING + place * LINE_HEIGHT
+            y = baseline(line, line + LINE_HEIGHT, ROW_SIZE)
+            yield _text("value", column, y, value, ROW_SIZE)
         top = bottom
     yield "</g>"
 
@@ -132,17 +130,9 @@ def edge_path(route: tuple[Point, ...], *, is_horizontal: bool) -> str:
     tip, before = route[-1], route[-2]
     back = ARROW_LENGTH if tip[along] > before[along] else -ARROW_LENGTH
     end = (tip[0] - back, tip[1]) if is_horizontal else (tip[0], tip[1] - back)
-    path = f"M{_point(route[0])}"
-    for first, second in pairwise((*route[:-1], end)):
-        if first[1 - along] == second[1 - along]:
-            path += f"L{_point(second)}"
-            continue
-        middle = (first[along] + second[along]) / 2
-        if is_horizontal:
-            path += f"C{_point((middle, first[1]))} {_point((middle, second[1]))} {_point(second)}"
-        else:
-            path += f"C{_point((first[0], middle))} {_point((second[0], middle))} {_point(second)}"
-    return path
+    steps = curve((*route[:-1], end), is_horizontal)
+    lines = (("L" if len(step) == 1 else "C") + " ".join(map(_point, step)) for step in steps)
+    return f"M{_point(route[0])}{''.join(lines)}"
 
 
 def _text(role: str, x: float, y: float, text: str, size: float) -> str:

@@ -23,7 +23,7 @@ def scene_as_json(level: Level, rankdir: str) -> str:
             "header": scene.FRAME_HEADER,
             "padding": scene.FRAME_PADDING,
             "title": _rounded(drawing.OPEN_TITLE),
-            "button": [scene.FRAME_PADDING, (scene.FRAME_HEADER - drawing.BUTTON_SIZE) / 2],
+            "button": drawing.OPEN_BUTTON,
         },
         "boxes": list(_boxes(level)),
         "levels": list(_levels(level, -1)),

@@ -6,21 +6,20 @@ and, if there are any, with all of them open; the browser makes whatever lies be
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from befit.graph.diagram import Box, Diagram, Link, Show, diagram, group_calls
+from befit.graph.draw.faces import even, row_height
+from befit.graph.draw.picture import arrange
+from befit.graph.draw.theme import ROW_SIZE, TITLE_SIZE
 from befit.graph.fonts import helvetica_width
-from befit.graph.layout import Layout, Rectangle, lay_out, list_boxes
+from befit.graph.layout import Layout, Rectangle
 from befit.graph.model_graph import Layer, ModelGraph, Node
 
-TITLE_SIZE = 13.0
-ROW_SIZE = 11.5
+# Where a box has more room than in a picture: it is pointed at.
 BOX_HEIGHT = 30.0
 HEADER_HEIGHT = 28.0
-LINE_HEIGHT = 17.0
-ROW_PADDING = 4.0
 SIDE_PADDING = 14.0
 CELL_PADDING = 10.0
 BUTTON_ROOM = 26.0
@@ -66,7 +65,7 @@ class Item:
             return self.size
         arranged = self.inside.opened or self.inside.closed
         width = max(arranged.width + 2 * FRAME_PADDING, self.size[0])
-        return _even(width), FRAME_HEADER + arranged.height + FRAME_PADDING
+        return even(width), FRAME_HEADER + arranged.height + FRAME_PADDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +113,10 @@ def _level(graph: ModelGraph, drawn: Diagram, rankdir: str, number: int, parent:
             number += sum(1 for _ in inside.all_items())
             item = replace(item, inside=inside)
         items.append(item)
-    closed = _arrange([item.size for item in items], drawn.links, rankdir)
+    closed = arrange([item.size for item in items], drawn.links, rankdir)
     opened = None
     if any(item.inside is not None for item in items):
-        opened = _arrange([item.open_size for item in items], drawn.links, rankdir)
+        opened = arrange([item.open_size for item in items], drawn.links, rankdir)
     return Level(graph, drawn.name, tuple(items), drawn.links, drawn.note, closed, opened)
 
 
@@ -129,37 +128,20 @@ def _contents(graph: ModelGraph) -> list[tuple[Layer, tuple[Node, ...]]]:
     return [(graph.layer_of(calls[0]), calls) for calls in groups]
 
 
-def _arrange(sizes: Sequence[Size], links: Sequence[Link], rankdir: str) -> Layout:
-    if not links:
-        return list_boxes(sizes)
-    edges = [(link.source, link.target) for link in links]
-    return lay_out(sizes, edges, rankdir, [link.tensor for link in links])
-
-
 def _closed_size(box: Box) -> Size:
     title = helvetica_width(box.title, TITLE_SIZE) + 2 * SIDE_PADDING
     if box.inner is not None:
         title += BUTTON_ROOM
     if not box.rows:
-        return _even(title), BOX_HEIGHT
+        return even(title), BOX_HEIGHT
     values = max((helvetica_width(value, ROW_SIZE) for row in box.rows for value in row.values), default=0.0)
     height = HEADER_HEIGHT + sum(row_height(len(row.values)) for row in box.rows)
-    return _even(max(title, value_column(box) + values + CELL_PADDING)), height
+    return even(max(title, value_column(box) + values + CELL_PADDING)), height
 
 
 def value_column(box: Box) -> float:
     """Return the x at which the values in the rows of ``box`` begin."""
     return max(helvetica_width(row.heading, ROW_SIZE) for row in box.rows) + 2 * CELL_PADDING
-
-
-def row_height(lines: int) -> float:
-    """Return the height of a row of a box."""
-    return lines * LINE_HEIGHT + 2 * ROW_PADDING
-
-
-def _even(width: float) -> float:
-    """Return the next even number, so that the middle of a box lies on a whole pixel."""
-    return 2.0 * math.ceil(width / 2)
 
 
 def rows_of(layout: Layout, links: Sequence[Link]) -> list[tuple[float, float]]:
