@@ -13,8 +13,8 @@ import time
 import pytest
 
 from befit import Sequence
+from befit._internal import child
 from befit.errors import LoaderError
-from befit.loading import worker_process
 
 DEADLINE = 60  # seconds until a test gives up waiting for something that must happen
 
@@ -23,7 +23,7 @@ DEADLINE = 60  # seconds until a test gives up waiting for something that must h
 def test_workers_that_cannot_start_are_an_error(processes, monkeypatch, children, start):
     """Not an endless row of processes."""
     before = children()
-    monkeypatch.setattr(worker_process, "_START", f"import os, signal, sys; {start}")
+    monkeypatch.setattr(child, "_START", f"import os, signal, sys; {start}")
     loader = processes([1, 2, 3])
     with pytest.raises(LoaderError, match="worker processes end before they begin, 4 in a row; the last one"):
         list(loader)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from befit.loading.pickling import decode, encode
+from befit._internal.pickling import decode, encode
 from befit.testing.batch_source import assert_same_batch
 
 
@@ -97,7 +97,7 @@ def test_no_framework_is_imported_for_it():
     code = """
         import sys
         import numpy
-        from befit.loading.pickling import encode
+        from befit._internal.pickling import encode
         encode(numpy.zeros(3))
         print("torch" in sys.modules, "jax" in sys.modules)
     """

@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
+from befit._internal.memory import Memory, create
+from befit._internal.pickling import decode, encode
 from befit.loading import building
 from befit.loading.building import INLINE, Workspace, empty
-from befit.loading.memory import Memory, create
-from befit.loading.pickling import decode, encode
 from befit.loading.slots import SlotPool, aligned
 
 BIG = INLINE + 1

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from befit.loading.memory import Memory, create
+from befit._internal.memory import Memory, create
 from befit.loading.transport import Channel, Kind
 
 

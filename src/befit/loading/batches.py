@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from befit.loading.memory import Descriptor, Memory
+from befit._internal.memory import Descriptor, Memory
 from befit.loading.transport import Message
 
 # Seconds of work, seconds of those with a core, slot, its bytes if it is new, number of slots to forget.

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from befit.loading.memory import Lease
-from befit.loading.pickling import Pickled
+from befit._internal.memory import Lease
+from befit._internal.pickling import Pickled
 from befit.loading.slots import Slot, SlotPool, aligned
 from befit.typing import Array
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from befit.loading.memory import Descriptor, Memory
+from befit._internal.memory import Descriptor, Memory
 
 NBYTES = 16
 _IN_WORK, _SKIP_BELOW = 0, 1

@@ -10,11 +10,11 @@ import weakref
 from collections import deque
 from functools import partial
 
+from befit._internal.failure import restore
+from befit._internal.pickling import decode
 from befit.errors import LoaderError, WorkerDiedError
 from befit.loading.building import INLINE
-from befit.loading.failure import restore
 from befit.loading.ownership import check_owner, closed_by_another_thread
-from befit.loading.pickling import decode
 from befit.loading.state import NO_SURROUNDINGS, KnownState, pickled_surroundings
 from befit.loading.transport import Kind, Message
 from befit.loading.worker_process import WorkerProcess, end_all, fork, spawn

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from befit.loading.memory import Descriptor, Memory, create, same_bytes
-from befit.loading.pickling import Reducer, dumps, spelled, tensor_reducers
+from befit._internal.memory import Descriptor, Memory, create, same_bytes
+from befit._internal.pickling import Reducer, dumps, spelled, tensor_reducers
 from befit.loading.slots import aligned
 from befit.typing import Array
 

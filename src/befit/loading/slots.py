@@ -11,7 +11,7 @@ import itertools
 import weakref
 from collections.abc import Iterable
 
-from befit.loading.memory import Descriptor, Lease, Memory, create
+from befit._internal.memory import Descriptor, Lease, Memory, create
 
 ALIGNMENT = 64  # bytes; what JAX and vector instructions ask of an array
 

@@ -12,8 +12,8 @@ from typing import Any
 import cloudpickle
 
 from befit._internal.carried import surroundings
+from befit._internal.pickling import dumps
 from befit.errors import LoaderError
-from befit.loading.pickling import dumps
 from befit.loading.segments import Segment, SegmentTable
 from befit.loading.source_copy import Changes
 from befit.typing import BatchSource

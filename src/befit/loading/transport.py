@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from befit.loading.memory import Descriptor
+from befit._internal.memory import Descriptor
 
 _HEADER = struct.Struct("<BBxxIQQ")  # kind, number of descriptors, number of parts, ticket, bytes of the body
 _ALIGNMENT = 16  # of parts in a message: what every allocator gives the body

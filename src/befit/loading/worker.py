@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
 import signal
 import socket
 import threading
 from contextlib import ExitStack
 from typing import Any
 
+from befit._internal.child import end_with_parent
+from befit._internal.failure import describe
+from befit._internal.memory import Descriptor
+from befit._internal.pickling import Pickled, encode
 from befit.loading.batches import Order, meta
 from befit.loading.building import Filled, Workspace
 from befit.loading.compute import compute
-from befit.loading.failure import describe
-from befit.loading.memory import Descriptor
 from befit.loading.notes import Notes
-from befit.loading.pickling import Pickled, encode
 from befit.loading.segments import add_segment, forget_segments
 from befit.loading.slots import Slot, SlotPool
 from befit.loading.source_copy import SourceCopy
 from befit.loading.transport import Channel, Kind, Message
 from befit.typing import LoadTask
-
-_PARENT_CHECK = 1000  # milliseconds
 
 
 def main(descriptor: int, notes: int, loader_pid: int, spare_slots: int) -> None:
@@ -40,24 +38,11 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the loader's to handle
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     connection.setblocking(True)
-    started_by_loader = os.getppid() == loader_pid
-    threading.Thread(target=_end_with, args=(connection, started_by_loader), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(connection, loader_pid), daemon=True).start()
     try:
         _Worker(Channel(connection), notes, spare_slots, source).serve()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-
-
-def _end_with(connection: socket.socket, started_by_loader: bool) -> None:
-    """End this process as soon as the loader is gone, also while ``__getitem__`` is busy or hangs."""
-    hang_up = select.poll()
-    hang_up.register(connection, 0)  # no event but the end of the connection
-    # A child that the loader forked may hold the loader's end open, so the parent is looked at too: unless
-    # something stands between, such as a script that starts the interpreter.
-    parent = os.getppid()
-    while not hang_up.poll(_PARENT_CHECK) and (os.getppid() == parent or not started_by_loader):
-        pass
-    os._exit(0)
 
 
 class _Worker:

@@ -7,16 +7,16 @@ import pickle
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from befit._internal.child import end_in_words, start_child
+from befit._internal.memory import Descriptor, create
 from befit.loading.batches import SlotViews
 from befit.loading.fork import ForkedProcess
-from befit.loading.memory import Descriptor, create
 from befit.loading.notes import NBYTES, Notes
 from befit.loading.randomness import seed_everything
 from befit.loading.state import NO_SURROUNDINGS
@@ -25,13 +25,6 @@ from befit.typing import BatchSource, LoadTask
 
 _GRACE = 1.0  # seconds between the request to end and SIGKILL
 _SLOTS_TO_RETURN = 256  # in one message
-
-# A clean interpreter: no fork, which JAX, torch and every lock would suffer from, and no import of __main__,
-# which would ask for a main guard in every script.
-_START = (
-    "import sys; sys.path[:] = sys.argv[5:]; from befit.loading.worker import main; "
-    "main(*map(int, sys.argv[1:5]))"
-)
 
 
 class Process(Protocol):
@@ -151,13 +144,7 @@ class WorkerProcess:
                 self._process.kill()
         code = self._process.wait()
         self.channel.close()
-        if code >= 0:
-            return f"ended itself with exit code {code}"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        return f"was killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+        return end_in_words(code)
 
     def ask_to_end(self) -> None:
         """Let it leave when its tasks are done."""
@@ -185,12 +172,11 @@ def end_all(workers: Iterable[WorkerProcess], *, grace: float = _GRACE) -> None:
 
 def spawn(ends: Ends, loader_pid: int, spare_slots: int) -> Process:
     """Start a clean interpreter that serves the loader."""
-    inherited = [ends.theirs.fileno(), ends.notes_descriptor.fileno()]
-    numbers = [str(number) for number in (*inherited, loader_pid, spare_slots)]
-    return subprocess.Popen(
-        [*_interpreter(), "-c", _START, *numbers, *_import_path()],
-        pass_fds=inherited,
-        stdin=subprocess.DEVNULL,
+    return start_child(
+        "befit.loading.worker",
+        [ends.theirs.fileno(), ends.notes_descriptor.fileno()],
+        loader_pid,
+        spare_slots,
     )
 
 
@@ -226,12 +212,3 @@ def _off_the_standard_streams(opened: _Open) -> _Open:
     kept: Any = socket.socket(fileno=number) if isinstance(opened, socket.socket) else Descriptor(number)
     opened.close()
     return kept  # type: ignore[no-any-return]
-
-
-def _interpreter() -> list[str]:
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-    return [sys.executable, *flags, *(["-P"] if "-P" not in flags else [])]
-
-
-def _import_path() -> list[str]:
-    return [entry for entry in sys.path if isinstance(entry, str)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from befit._internal.adapters import framework_of, integration
-from befit.errors import UnsupportedObjectError
+from befit.errors import ArgumentError, UnsupportedObjectError
 from befit.replicate.devices import choose_devices
+
+ENGINES = ("auto", "processes", "threads")
 
 
 def multi_gpu_model(
@@ -15,6 +17,7 @@ def multi_gpu_model(
     gpus: int | Iterable[int] | None = None,
     *,
     devices: str | Sequence[str] | None = None,
+    engine: Literal["auto", "processes", "threads"] = "auto",
     cpu_merge: bool = True,
     cpu_relocation: bool = False,
 ) -> Any:
@@ -33,6 +36,9 @@ def multi_gpu_model(
         gpus: how many devices, 2 or more, or a list of device ids. ``None`` takes all there are. Where there
             are no GPUs, it counts virtual CPU devices, see ``simulate_devices``.
         devices: instead of ``gpus``: names of devices, ``"cpu:0..1"`` or ``["gpu:0", "gpu:2"]``.
+        engine: torch only, what runs the replicas: ``"processes"``, a process for each but the first, or
+            ``"threads"`` of this process, for debugging and for Python without the GIL. ``"auto"`` takes
+            processes on GPUs and threads on virtual CPU devices.
         cpu_merge: accepted for scripts written for Keras 2.2, and changes nothing: outputs are gathered where
             the loss is computed.
         cpu_relocation: accepted for the same scripts, and changes nothing: weights stay the template's own
@@ -63,6 +69,8 @@ def multi_gpu_model(
         Keras 2.1 documentation, ``keras.utils.multi_gpu_model``.
     """
     del cpu_merge, cpu_relocation
+    if engine not in ENGINES:
+        raise ArgumentError(f"engine={engine!r} is unknown; write one of {', '.join(map(repr, ENGINES))}")
     framework = framework_of(model)
     if framework not in ("keras", "torch"):
         raise UnsupportedObjectError(
@@ -71,4 +79,5 @@ def multi_gpu_model(
         )
     adapter = integration(framework, "replicate")
     adapter.check_model(model)
-    return adapter.replicate(model, choose_devices(gpus, devices, adapter.available_devices))
+    names = choose_devices(gpus, devices, adapter.available_devices)
+    return adapter.replicate(model, names, engine)

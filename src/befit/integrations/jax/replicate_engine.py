@@ -16,7 +16,7 @@ from keras.src import backend
 
 from befit.errors import ReplicationError
 from befit.integrations.jax.replicate import find_devices
-from befit.integrations.keras.replicate import ParallelModel
+from befit.integrations.keras.replicate import ParallelModel, refuse_engine
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["data"], meta_fields=["rows"])
@@ -143,3 +143,10 @@ class JaxParallelModel(ParallelModel):
 
 def _unpadded(data: Any) -> Any:
     return data.unpadded() if isinstance(data, ShardedBatch) else data
+
+
+def parallel_class(names: tuple[str, ...], engine: str) -> type[ParallelModel]:
+    """Return the class of parallel models; there is one."""
+    del names
+    refuse_engine(engine)
+    return JaxParallelModel

@@ -13,9 +13,9 @@ from typing import Any
 import keras
 
 from befit._internal.adapters import integration
-from befit.errors import ReplicationError, UnsupportedObjectError
+from befit.errors import ArgumentError, ReplicationError, UnsupportedObjectError
 
-_ENGINES = {"jax": "JaxParallelModel", "tensorflow": "TensorFlowParallelModel", "torch": "TorchParallelModel"}
+_BACKENDS = ("jax", "tensorflow", "torch")
 
 # What the author of a model may override to train it in another way.
 _TRAINING_METHODS = (
@@ -131,6 +131,12 @@ class ParallelModel(keras.Model):
             print_fn(line)
         self.template.summary(*args, print_fn=print_fn, **kwargs)
 
+    def release(self) -> None:
+        """Give back what the replicas hold: processes, threads, memory on the devices.
+
+        The weights stay the template's; the next step takes the devices again.
+        """
+
     def __getattr__(self, name: str) -> Any:
         inherited = getattr(super(), "__getattr__", None)  # torch's Module keeps its children behind one
         if inherited is not None:
@@ -189,20 +195,28 @@ def check_model(model: Any) -> None:
         )
 
 
-def replicate(model: Any, names: tuple[str, ...]) -> ParallelModel:
+def replicate(model: Any, names: tuple[str, ...], engine: str) -> ParallelModel:
     """Return a model that runs ``model`` on all the devices ``names``."""
-    engine = getattr(_backend("replicate_engine"), _ENGINES[keras.config.backend()])
+    cls = _backend("replicate_engine").parallel_class(names, engine)
     if _has_own_steps(type(model)):
-        engine = _class_with_own_steps(engine, model)
-    parallel: ParallelModel = engine(model, names)
+        cls = _class_with_own_steps(cls, model)
+    parallel: ParallelModel = cls(model, names)
     return parallel
+
+
+def refuse_engine(engine: str) -> None:
+    """Raise where an engine was named on a backend that has but one."""
+    if engine != "auto":
+        raise ArgumentError(
+            f"engine={engine!r} is for models on torch; on {keras.config.backend()} leave engine at 'auto'"
+        )
 
 
 def _backend(module: str) -> Any:
     backend = keras.config.backend()
-    if backend not in _ENGINES:
+    if backend not in _BACKENDS:
         raise ReplicationError(
-            f"Keras's backend {backend} computes on one device; use one of {', '.join(sorted(_ENGINES))}"
+            f"Keras's backend {backend} computes on one device; use one of {', '.join(_BACKENDS)}"
         )
     return integration(backend, module)
 

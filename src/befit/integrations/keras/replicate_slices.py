@@ -56,7 +56,7 @@ class SlicedModel(ParallelModel):
         if backend.in_stateless_scope() or not self.template.built:  # shapes only, or somebody else's scope
             return self.template(inputs, training=training)
         merged = self._run_replicas(inputs, training)
-        for variable, value in zip(self._state_variables(), merged.updates, strict=True):
+        for variable, value in zip(state_variables(self.template), merged.updates, strict=True):
             if value is not None:
                 variable.assign(value)
         for loss in merged.losses:
@@ -92,46 +92,21 @@ class SlicedModel(ParallelModel):
         """Return what all replicas came to together. An engine's part."""
         raise NotImplementedError
 
-    def _run_replica(
-        self, replica: int, inputs: Any, training: bool | None, copy: Callable[[Any], Any]
-    ) -> Pass:
-        """Run the template on ``inputs``; ``copy`` brings a variable's value to the replica's device."""
-        variables = self.template.variables
-        seeds = {id(variable) for variable in self._seed_variables()}
-        with backend.AutocastScope(None):  # mixed precision shows a variable rounded, with another dtype
-            values = [copy(variable.value) for variable in variables]
-            if replica:
-                values = [
-                    _shifted_seed(value, replica) if id(variable) in seeds else value
-                    for variable, value in zip(variables, values, strict=True)
-                ]
-            scope = keras.StatelessScope(
-                state_mapping=list(zip(variables, values, strict=True)), collect_losses=True
-            )
-        before = [scope.get_current_value(variable) for variable in self._state_variables()]
-        with scope:
-            outputs = self.template(inputs, training=training)
-        after = [scope.get_current_value(variable) for variable in self._state_variables()]
-        return Pass(
-            outputs=outputs,
-            masks=[getattr(output, "_keras_mask", None) for output in keras.tree.flatten(outputs)],
-            losses=list(scope.losses),
-            updates=[None if new is old else new for old, new in zip(before, after, strict=True)],
-        )
-
     def _merge(self, passes: list[Pass], sizes: list[Any], rows: Any) -> Pass:
         """Put the replicas' results together; ``sizes`` are their rows, ``rows`` the whole batch's."""
         if len(passes) == 1:
             return passes[0]
         for one, size in zip(passes, sizes, strict=True):
             _check_rows(one.outputs, size)
-        seeds = {id(variable) for variable in self._seed_variables()}
+        seeds = seed_ids(self.template)
         updates = [
             values[0]
             if values[0] is None or id(variable) in seeds or not keras.backend.is_float_dtype(variable.dtype)
             else _mean(values, sizes, rows)
             for variable, values in zip(
-                self._state_variables(), zip(*(one.updates for one in passes), strict=True), strict=True
+                state_variables(self.template),
+                zip(*(one.updates for one in passes), strict=True),
+                strict=True,
             )
         ]
         flat = [keras.tree.flatten(one.outputs) for one in passes]
@@ -149,16 +124,48 @@ class SlicedModel(ParallelModel):
             updates=updates,
         )
 
-    def _state_variables(self) -> list[Any]:
-        """Return the variables that a forward pass may assign: statistics, seeds, counters."""
-        return list(self.template.non_trainable_variables)
 
-    def _seed_variables(self) -> list[Any]:
-        return [
-            generator.state
-            for layer in self.template._flatten_layers()
-            for generator in getattr(layer, "_seed_generators", ())
-        ]
+def run_replica(
+    template: Any, replica: int, inputs: Any, training: bool | None, copy: Callable[[Any], Any]
+) -> Pass:
+    """Run ``template`` on ``inputs``; ``copy`` brings a variable's value to the replica's device."""
+    variables = template.variables
+    seeds = seed_ids(template)
+    with backend.AutocastScope(None):  # mixed precision shows a variable rounded, with another dtype
+        values = [copy(variable.value) for variable in variables]
+        if replica:
+            values = [
+                _shifted_seed(value, replica) if id(variable) in seeds else value
+                for variable, value in zip(variables, values, strict=True)
+            ]
+        scope = keras.StatelessScope(
+            state_mapping=list(zip(variables, values, strict=True)), collect_losses=True
+        )
+    state = state_variables(template)
+    before = [scope.get_current_value(variable) for variable in state]
+    with scope:
+        outputs = template(inputs, training=training)
+    after = [scope.get_current_value(variable) for variable in state]
+    return Pass(
+        outputs=outputs,
+        masks=[getattr(output, "_keras_mask", None) for output in keras.tree.flatten(outputs)],
+        losses=list(scope.losses),
+        updates=[None if new is old else new for old, new in zip(before, after, strict=True)],
+    )
+
+
+def state_variables(template: Any) -> list[Any]:
+    """Return the variables that a forward pass may assign: statistics, seeds, counters."""
+    return list(template.non_trainable_variables)
+
+
+def seed_ids(template: Any) -> set[int]:
+    """Return the ids of the variables that are states of random generators."""
+    return {
+        id(generator.state)
+        for layer in template._flatten_layers()
+        for generator in getattr(layer, "_seed_generators", ())
+    }
 
 
 def batch_tensors(inputs: Any) -> list[Any]:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 
+from befit._internal.failure import Failure, describe
+from befit._internal.pickling import encode
 from befit.loading.compute import compute
-from befit.loading.failure import Failure, describe
-from befit.loading.pickling import encode
 from befit.loading.source_copy import SourceCopy
 from befit.typing import Array, LoadTask
 

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import ray
 
+from befit._internal.failure import restore
+from befit._internal.pickling import decode
 from befit.errors import LoaderError, WorkerDiedError
 from befit.integrations.ray.actor import Answer, LoadActor
-from befit.loading.failure import restore
-from befit.loading.pickling import decode
 from befit.loading.state import KnownState, pickled_surroundings
 from befit.typing import BatchSource, LoadResult, LoadTask
 

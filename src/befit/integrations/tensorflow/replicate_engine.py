@@ -8,10 +8,12 @@ import keras
 import tensorflow as tf
 
 from befit.errors import ReplicationError
+from befit.integrations.keras.replicate import ParallelModel, refuse_engine
 from befit.integrations.keras.replicate_slices import (
     Pass,
     SlicedModel,
     batch_tensors,
+    run_replica,
     take_rows,
 )
 from befit.replicate.split import row_ranges, sub_batch_sizes
@@ -62,7 +64,9 @@ class TensorFlowParallelModel(SlicedModel):
         for replica, device in enumerate(self._tf_devices[: len(sizes)]):
             with tf.device(device):
                 passes.append(
-                    self._run_replica(replica, take_rows(inputs, *ranges[replica]), training, tf.identity)
+                    run_replica(
+                        self.template, replica, take_rows(inputs, *ranges[replica]), training, tf.identity
+                    )
                 )
         with tf.device(self._tf_devices[0]):
             return self._merge(passes, sizes, rows)
@@ -90,3 +94,10 @@ def _parts(one: Pass) -> tuple[Any, ...]:
 def _dynamic_sizes(rows: Any, count: int) -> list[Any]:
     size, remainder = rows // count, rows % count
     return [size + tf.cast(index < remainder, rows.dtype) for index in range(count)]
+
+
+def parallel_class(names: tuple[str, ...], engine: str) -> type[ParallelModel]:
+    """Return the class of parallel models; there is one."""
+    del names
+    refuse_engine(engine)
+    return TensorFlowParallelModel

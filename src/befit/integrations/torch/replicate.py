@@ -40,6 +40,7 @@ def check_model(model: Any) -> None:
         )
 
 
-def replicate(model: Any, names: tuple[str, ...]) -> Any:
+def replicate(model: Any, names: tuple[str, ...], engine: str) -> Any:
     """Return a module that runs ``model`` on all the devices ``names``."""
+    del engine
     return ParallelModule(model, names)

@@ -11,6 +11,7 @@ from befit.integrations.keras.replicate_slices import (
     Pass,
     SlicedModel,
     batch_tensors,
+    run_replica,
     take_rows,
 )
 from befit.integrations.torch.replicate_threads import ReplicaThreads
@@ -49,10 +50,20 @@ class TorchParallelModel(SlicedModel):
             device = self._threads.devices[replica]
             with keras.device(str(device)):
                 # A differentiable copy: on the way back the replicas' gradients are added up.
-                return self._run_replica(
-                    replica, take_rows(inputs, *ranges[replica]), training, lambda value: value.to(device)
+                return run_replica(
+                    self.template,
+                    replica,
+                    take_rows(inputs, *ranges[replica]),
+                    training,
+                    lambda value: value.to(device),
                 )
 
         # Concatenating moves to the first device, where Keras computes the loss.
         with keras.device(str(self._threads.devices[0])):
             return self._merge(self._threads.run(run, len(sizes)), sizes, rows)
+
+
+def parallel_class(names: tuple[str, ...], engine: str) -> type[TorchParallelModel]:
+    """Return the class of parallel models that ``engine`` names."""
+    del names, engine
+    return TorchParallelModel

@@ -6,8 +6,8 @@ import pickle
 import traceback
 from typing import Any, NamedTuple
 
+from befit._internal.pickling import dumps
 from befit.errors import LoaderError
-from befit.loading.pickling import dumps
 
 
 class Failure(NamedTuple):
