@@ -24,6 +24,7 @@ code goes on working::
     │   └── UnbuiltModelError (RuntimeError)  a model whose layers have no shapes yet
     ├── DeviceError (ValueError)              multi_gpu_model: devices that do not exist
     ├── ReplicationError (ValueError)         multi_gpu_model: a model or a setting that cannot be split
+    ├── ReplicaDiedError (RuntimeError)       multi_gpu_model: the process of a replica ended
     ├── UnsupportedObjectError (TypeError)    an object of a kind that this function does not take
     └── MissingDependencyError (ImportError)  an optional package is needed; names the extra
 """
@@ -46,6 +47,7 @@ __all__ = [
     "OfflineError",
     "OutOfWindowError",
     "RegistrationError",
+    "ReplicaDiedError",
     "ReplicationError",
     "SerializationError",
     "UnbuiltModelError",
@@ -139,6 +141,10 @@ class DeviceError(BefitError, ValueError):
 
 class ReplicationError(BefitError, ValueError):
     """A model or a setting that cannot be split over devices."""
+
+
+class ReplicaDiedError(BefitError, RuntimeError):
+    """The process of a replica ended; the message says which, how, and what is safe."""
 
 
 class UnsupportedObjectError(BefitError, TypeError):

@@ -7,7 +7,11 @@ from typing import Any
 import torch
 
 from befit.errors import ReplicationError, UnsupportedObjectError
+from befit.integrations.torch.replicate_collectives import is_fully_sharded
 from befit.integrations.torch.replicate_module import ParallelModule
+from befit.integrations.torch.replicate_rank_module import RankParallelModule
+from befit.integrations.torch.replicate_threads import runs_in_processes
+from befit.integrations.torch.world import processes
 
 # torch knows one CPU; replicas that share it are told apart by number.
 _virtual_cpus = 1
@@ -38,9 +42,15 @@ def check_model(model: Any) -> None:
         raise ReplicationError(
             f"{type(model).__name__} splits the batch itself; pass the module inside it: model.module"
         )
+    if is_fully_sharded(model) and processes() is None:
+        raise ReplicationError(
+            "the module went through fully_shard, which shards it over processes, and this program has one; "
+            "start it with torchrun, or pass the module without fully_shard"
+        )
 
 
 def replicate(model: Any, names: tuple[str, ...], engine: str) -> Any:
     """Return a module that runs ``model`` on all the devices ``names``."""
-    del engine
-    return ParallelModule(model, names)
+    if names[0].startswith("rank:"):
+        return RankParallelModule(model, names)
+    return ParallelModule(model, names, in_processes=runs_in_processes(names, engine))

@@ -3,38 +3,138 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from befit.errors import ReplicationError
+
+Place: TypeAlias = tuple[int, str]
+"""The number of a module in the order of ``modules()`` of the model, and the name of its buffer."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A buffer as a replica was given it."""
+
+    tensor: Any
+    version: int
+    old: Any
+    """Its value from before, which the replica does not write to; ``None`` where values are not compared."""
 
 
 class BufferCopies:
     """A replica's copies of the template's buffers; buffers that are one tensor stay one."""
 
     def __init__(self, device: Any) -> None:
-        self.device = device
-        self._copies: dict[Any, tuple[Any, int]] = {}
+        self._device = device
+        self._copies: dict[Any, Given] = {}
+        self.given: dict[Place, Given] = {}
 
-    def copy(self, buffer: Any) -> Any:
-        """Return the copy of ``buffer`` on the replica's device."""
+    def copy(self, place: Place, buffer: Any) -> Any:
+        """Return the copy of ``buffer``, which is at ``place``, on the replica's device."""
         if buffer not in self._copies:
             with torch.inference_mode(False):  # an inference tensor would count no versions
-                copy = buffer.detach().to(self.device, copy=True)
-            self._copies[buffer] = copy, copy._version
-        return self._copies[buffer][0]
+                copy = buffer.detach().to(self._device, copy=True)
+            self._copies[buffer] = Given(copy, copy._version, buffer)
+        self.given[place] = self._copies[buffer]
+        return self._copies[buffer].tensor
 
-    def is_replaced(self, buffer: Any, value: Any) -> bool:
-        """Return whether the replica has another object, ``value``, than the copy of ``buffer``."""
-        return value is not (None if buffer is None else self.copy(buffer))
 
-    def is_written(self, buffer: Any) -> bool:
-        """Return whether the copy of ``buffer`` was written, as far as its version counter tells."""
-        copy, version = self._copies[buffer]
-        return bool(copy._version != version)
+def given_itself(modules: Sequence[Any]) -> dict[Place, Given]:
+    """Return the buffers of ``modules``, which are about to run themselves, with copies of their values."""
+    found: dict[Place, Given] = {}
+    copies: dict[int, Given] = {}
+    for number, module in enumerate(modules):
+        for name, buffer in module._buffers.items():
+            if buffer is None:
+                continue
+            if id(buffer) not in copies:
+                with torch.inference_mode(False):
+                    copies[id(buffer)] = Given(buffer, buffer._version, buffer.detach().clone())
+            found[number, name] = copies[id(buffer)]
+    return found
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a buffer in a replica."""
+
+    how: str
+    """``"replaced"`` by another object, ``"written"`` as its version counter tells, ``"unseen"``: past it."""
+    value: Any
+
+
+def changes(modules: Sequence[Any], given: Mapping[Place, Given]) -> dict[Place, Change]:
+    """Return what became of the buffers of ``modules``, which have run with those that were ``given``."""
+    found, unclear = {}, {}
+    now = {
+        (number, name): buffer
+        for number, module in enumerate(modules)
+        for name, buffer in module._buffers.items()
+    }
+    for place in {**given, **now}:
+        before, value = given.get(place), now.get(place)
+        if value is not (None if before is None else before.tensor):
+            found[place] = Change("replaced", value)
+        elif before is None:
+            pass
+        elif value._version != before.version:
+            found[place] = Change("written", value)
+        elif value.layout is torch.strided:
+            unclear[place] = before.old, value
+    # Batch normalization writes its statistics past the version counter, and so does whoever writes to .data.
+    if unclear:
+        with torch.no_grad():
+            answers = [_differs(value, old) for old, value in unclear.values()]
+            # Fetched together: a GPU is waited for once.
+            fetched = torch.stack([answer.to(answers[0].device) for answer in answers]).tolist()
+        for (place, (_, value)), is_other in zip(unclear.items(), fetched, strict=True):
+            if is_other:
+                found[place] = Change("unseen", value)
+    return found
+
+
+def merge_buffers(
+    template: Any,
+    changed: Sequence[Mapping[Place, Change]],
+    given: Mapping[Place, Given],
+    sizes: list[int],
+    first_device: Any,
+) -> None:
+    """Give the template what the replicas changed of its buffers: means of statistics, else replica 0's.
+
+    The others are not touched: a write that changes nothing still spoils every graph that autograd has saved
+    the buffer in.
+
+    Args:
+        template: The template.
+        changed: What each replica changed.
+        given: What the first one was given.
+        sizes: The rows of each.
+        first_device: Where to put a buffer of a template that has no tensors.
+    """
+    if not any(changed):
+        return
+    modules = list(template.modules())
+    merged = []
+    for number, name in dict.fromkeys(place for one in changed for place in one):
+        module = modules[number]
+        old = given[number, name].old if (number, name) in given else None
+        here = [one.get((number, name)) for one in changed]
+        buffer = _Buffer(module, name, old, [old if change is None else change.value for change in here])
+        ways = {change.how for change in here if change is not None}
+        merged.append((buffer, ways, _merge(template, buffer, sizes, first_device)))
+    with torch.no_grad():  # from here on nothing is refused any more
+        for buffer, ways, value in merged:
+            if "replaced" in ways:
+                buffer.module._buffers[buffer.name] = value
+            elif "written" in ways:
+                buffer.module._buffers[buffer.name].copy_(value)
+            else:  # past the counter here too, as the template alone would have done
+                buffer.module._buffers[buffer.name].data.copy_(value)
 
 
 @dataclass
@@ -43,64 +143,14 @@ class _Buffer:
 
     module: Any
     name: str
+    old: Any
     values: list[Any]
 
-    @property
-    def old(self) -> Any:
-        return self.module._buffers.get(self.name)
 
-
-def merge_buffers(template: Any, replicas: Sequence[Any], sizes: list[int]) -> None:
-    """Give the template what the replicas changed of its buffers: means of statistics, else replica 0's.
-
-    The others are not touched: a write that changes nothing still spoils every graph that autograd has saved
-    the buffer in.
-    """
-    replaced, written, unclear = [], [], []
-    for module, shadow in replicas[0].shadows.items():
-        for name in {**module._buffers, **shadow._buffers}:
-            values = [replica.shadows[module]._buffers.get(name) for replica in replicas]
-            buffer = _Buffer(module, name, values)
-            old = buffer.old
-            if any(
-                replica.copies.is_replaced(old, value)
-                for replica, value in zip(replicas, values, strict=True)
-            ):
-                replaced.append(buffer)
-            elif old is None:
-                pass
-            elif any(replica.copies.is_written(old) for replica in replicas):
-                written.append(buffer)
-            elif old.layout is torch.strided:
-                unclear.append(buffer)
-    # Batch normalization writes its statistics past the version counter, and so does whoever writes to .data.
-    unseen = _with_other_values(unclear)
-    changed = [*replaced, *written, *unseen]
-    merged = {id(buffer): _merge(template, buffer, sizes, replicas[0].device) for buffer in changed}
-    with torch.no_grad():  # from here on nothing is refused any more
-        for buffer in replaced:
-            buffer.module._buffers[buffer.name] = merged[id(buffer)]
-        for buffer in written:
-            buffer.old.copy_(merged[id(buffer)])
-        for buffer in unseen:  # past the counter here too, as the template alone would have done
-            buffer.old.data.copy_(merged[id(buffer)])
-
-
-def _with_other_values(buffers: list[_Buffer]) -> list[_Buffer]:
-    """Return those of which a replica's values are not the template's."""
-    if not buffers:
-        return []
-    with torch.no_grad():
-        answers = [_differ(buffer.values, buffer.old) for buffer in buffers]
-        # Fetched together: a GPU is waited for once.
-        fetched = torch.stack([answer.to(answers[0].device) for answer in answers]).tolist()
-    return [buffer for buffer, is_other in zip(buffers, fetched, strict=True) if is_other]
-
-
-def _differ(values: list[Any], old: Any) -> Any:
-    here = [value.to(old.device) for value in values]
+def _differs(value: Any, old: Any) -> Any:
+    here = old.to(value.device)
     # NaN is NaN here: a buffer that holds one has not changed.
-    return torch.stack([((value != old) & ((value == value) | (old == old))).any() for value in here]).any()
+    return ((value != here) & ((value == value) | (here == here))).any()
 
 
 def _merge(template: Any, buffer: _Buffer, sizes: list[int], first_device: Any) -> Any:

@@ -11,19 +11,17 @@ from befit.integrations.keras.replicate_slices import (
     Pass,
     SlicedModel,
     batch_tensors,
-    run_replica,
     take_rows,
 )
-from befit.integrations.torch.replicate_threads import ReplicaThreads
+from befit.integrations.torch.replicate_keras import KERAS, as_tuple, run_on_device, with_masks
+from befit.integrations.torch.replicate_processes import ReplicaProcesses
+from befit.integrations.torch.replicate_ranks import RankParallelModel
+from befit.integrations.torch.replicate_threads import ReplicaThreads, runs_in_processes, torch_device
 from befit.replicate.split import row_ranges, sub_batch_sizes
 
 
 class TorchParallelModel(SlicedModel):
-    """Runs the replicas in threads; autograd leads their gradients back to the template's parameters."""
-
-    def __init__(self, template: Any, devices: tuple[str, ...]) -> None:
-        super().__init__(template, devices)
-        self._threads = ReplicaThreads(devices)
+    """Splits a batch; where its parts are computed is for its subclasses."""
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the model; ``jit_compile=True`` is refused."""
@@ -44,26 +42,71 @@ class TorchParallelModel(SlicedModel):
             )
         rows = lengths.pop()
         sizes = sub_batch_sizes(rows, len(self.devices))
-        ranges = row_ranges(sizes)
-
-        def run(replica: int) -> Pass:
-            device = self._threads.devices[replica]
-            with keras.device(str(device)):
-                # A differentiable copy: on the way back the replicas' gradients are added up.
-                return run_replica(
-                    self.template,
-                    replica,
-                    take_rows(inputs, *ranges[replica]),
-                    training,
-                    lambda value: value.to(device),
-                )
-
+        parts = [take_rows(inputs, *ends) for ends in row_ranges(sizes)]
         # Concatenating moves to the first device, where Keras computes the loss.
-        with keras.device(str(self._threads.devices[0])):
-            return self._merge(self._threads.run(run, len(sizes)), sizes, rows)
+        with keras.device(str(torch_device(self.devices[0]))):
+            return self._merge(self._run_parts(parts, training), sizes, rows)
+
+    def _run_parts(self, parts: list[Any], training: bool | None) -> list[Pass]:
+        """Return what each replica makes of its part of the inputs. A subclass's part."""
+        raise NotImplementedError
 
 
-def parallel_class(names: tuple[str, ...], engine: str) -> type[TorchParallelModel]:
-    """Return the class of parallel models that ``engine`` names."""
-    del names, engine
-    return TorchParallelModel
+class ThreadedModel(TorchParallelModel):
+    """Runs the replicas in threads; autograd leads their gradients back to the template's parameters."""
+
+    def __init__(self, template: Any, devices: tuple[str, ...]) -> None:
+        super().__init__(template, devices)
+        self._threads = ReplicaThreads(devices)
+
+    def _run_parts(self, parts: list[Any], training: bool | None) -> list[Pass]:
+        def run(replica: int) -> Pass:
+            return run_on_device(
+                self.template, replica, self._threads.devices[replica], (parts[replica], training)
+            )
+
+        return self._threads.run(run, len(parts))
+
+    def release(self) -> None:
+        """End the threads; the next step starts new ones."""
+        self._threads.release()
+
+
+class ProcessModel(TorchParallelModel):
+    """Runs the first replica here and every other one in a process of its own."""
+
+    def __init__(self, template: Any, devices: tuple[str, ...]) -> None:
+        super().__init__(template, devices)
+        self._processes = ReplicaProcesses(devices, KERAS)
+
+    @property
+    def replica_pids(self) -> list[int]:
+        """The ids of the processes of the replicas, all but the first; empty while they do not run."""
+        return self._processes.pids
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the model; what was frozen or unfrozen before holds from now on."""
+        super().compile(*args, **kwargs)
+        self._processes.send_anew()
+
+    def _run_parts(self, parts: list[Any], training: bool | None) -> list[Pass]:
+        device = torch_device(self.devices[0])
+        if len(parts) == 1:
+            return [run_on_device(self.template, 0, device, (parts[0], training))]
+        results = self._processes.run(
+            self.template,
+            [(with_masks(part), training) for part in parts],
+            lambda template, _: as_tuple(run_on_device(template, 0, device, (parts[0], training))),
+        )
+        return [Pass(*result) for result in results]
+
+    def release(self) -> None:
+        """End the processes; the next step starts new ones."""
+        self._processes.release()
+
+
+def parallel_class(names: tuple[str, ...], engine: str) -> type[SlicedModel]:
+    """Return the class of parallel models that ``engine`` names, or that the launcher calls for."""
+    if names[0].startswith("rank:"):
+        return RankParallelModel
+    return ProcessModel if runs_in_processes(names, engine) else ThreadedModel

@@ -8,8 +8,9 @@ import torch
 from torch.utils import _pytree as pytree
 
 from befit.errors import ReplicationError
-from befit.integrations.torch.replicate_buffers import BufferCopies, merge_buffers
-from befit.integrations.torch.replicate_threads import ReplicaThreads
+from befit.integrations.torch.replicate_buffers import merge_buffers
+from befit.integrations.torch.replicate_copy import ModuleProcesses, ModuleThreads
+from befit.integrations.torch.replicate_threads import torch_device
 from befit.replicate.split import row_ranges, sub_batch_sizes
 
 
@@ -20,21 +21,28 @@ class ParallelModule(torch.nn.Module):
     keys; gradients arrive at the template's parameters. A pickle or a copy of it is the plain template.
     """
 
-    def __init__(self, template: Any, names: tuple[str, ...]) -> None:
+    devices: tuple[str, ...]
+    """The names of the devices, one for each replica."""
+
+    def __init__(self, template: Any, names: tuple[str, ...], *, in_processes: bool = False) -> None:
         super().__init__()
         # Past nn.Module.__setattr__: the template is no child, whose name would prefix every key.
         self.__dict__["template"] = template
-        self.__dict__["_threads"] = ReplicaThreads(names)
+        self.__dict__["devices"] = names
+        self.__dict__["_runner"] = (ModuleProcesses if in_processes else ModuleThreads)(names)
         # One set of registries for both: nn.Module's own methods then see, move and freeze the template's.
         for registry in ("_parameters", "_buffers", "_modules"):
             self.__dict__[registry] = template.__dict__[registry]
         self.training = template.training
 
     @property
-    def devices(self) -> tuple[str, ...]:
-        """The names of the devices, one for each replica."""
-        names: tuple[str, ...] = self._threads.names
-        return names
+    def replica_pids(self) -> list[int]:
+        """The ids of the processes of the replicas, all but the first; empty where none run."""
+        return self._runner.pids
+
+    def release(self) -> None:
+        """End the processes or threads of the replicas; the next call starts new ones."""
+        self._runner.release()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Split the tensors among ``args`` and ``kwargs`` along axis 0, and concatenate the outputs."""
@@ -43,20 +51,16 @@ class ParallelModule(torch.nn.Module):
         if rows is None:
             return self.template(*args, **kwargs)
         sizes = sub_batch_sizes(rows, len(self.devices))
-        ranges = row_ranges(sizes)
-        replicas = [_Replica(self.template, device) for device in self._threads.devices[: len(sizes)]]
-
-        def run(index: int) -> Any:
-            first, end = ranges[index]
-            parts = [
-                value[first:end].to(replicas[index].device) if _is_split(value) else value for value in values
-            ]
-            own_args, own_kwargs = pytree.tree_unflatten(parts, structure)
-            return replicas[index].module(*own_args, **own_kwargs)
-
-        outputs = self._threads.run(run, len(sizes))
-        merge_buffers(self.template, replicas, sizes)
-        return _concatenate(outputs, sizes, self._threads.devices[0])
+        calls = [
+            pytree.tree_unflatten(
+                [value[first:end] if _is_split(value) else value for value in values], structure
+            )
+            for first, end in row_ranges(sizes)
+        ]
+        passes = self._runner.run(self.template, calls)
+        first = torch_device(self.devices[0])
+        merge_buffers(self.template, [one.changes for one in passes], passes[0].given, sizes, first)
+        return _concatenate([one.outputs for one in passes], sizes, first)
 
     def train(self, mode: bool = True) -> Any:
         """Set training mode, of the template too."""
@@ -98,30 +102,6 @@ class ParallelModule(torch.nn.Module):
 
 def _itself(template: Any) -> Any:
     return template
-
-
-class _Replica:
-    """The template's structure with its parameters and copies of its buffers, on one device."""
-
-    def __init__(self, template: Any, device: Any) -> None:
-        self.device = device
-        self.copies = BufferCopies(device)
-        self.shadows: dict[Any, Any] = {}
-        self.module = self._shadow(template)
-
-    def _shadow(self, module: Any) -> Any:
-        if module in self.shadows:
-            return self.shadows[module]
-        # The method that torch.nn.DataParallel uses, and that modules such as nn.LSTM override.
-        shadow = self.shadows[module] = module._replicate_for_data_parallel()
-        for name, child in module._modules.items():
-            shadow._modules[name] = None if child is None else self._shadow(child)
-        for name, parameter in module._parameters.items():
-            # A plain attribute: gradients flow through the copy to the template's parameter.
-            setattr(shadow, name, None if parameter is None else parameter.to(self.device))
-        for name, buffer in module._buffers.items():
-            shadow._buffers[name] = None if buffer is None else self.copies.copy(buffer)
-        return shadow
 
 
 def _is_split(value: Any) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import torch
+
+from befit.integrations.torch.replicate_modes import Modes
 
 Result = TypeVar("Result")
 
@@ -17,6 +20,16 @@ def torch_device(name: str) -> Any:
     """Return the ``torch.device`` of a name such as ``"gpu:1"``; every ``"cpu:…"`` is the one CPU."""
     kind, _, index = name.partition(":")
     return torch.device("cpu") if kind == "cpu" else torch.device("cuda", int(index))
+
+
+def runs_in_processes(names: tuple[str, ...], engine: str) -> bool:
+    """Return whether replicas on the devices ``names`` run in processes of their own."""
+    if engine != "auto":
+        return engine == "processes"
+    # Without the GIL threads do as well. Virtual devices of the CPU are for trying things out: threads start
+    # at once, where a process of its own takes seconds for its imports.
+    has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return has_gil and not all(name.startswith("cpu") for name in names)
 
 
 class ReplicaThreads:
@@ -34,11 +47,11 @@ class ReplicaThreads:
 
     def run(self, task: Callable[[int], Result], replicas: int) -> list[Result]:
         """Return ``[task(0), task(1), …]``; an error arrives once every device has ended."""
-        modes = _modes_of_this_thread()
+        modes = Modes.of_this_thread()
 
         def run_replica(replica: int) -> Result:
             try:
-                with modes(), _current(self.devices[replica]):
+                with modes.entered(), _current(self.devices[replica]):
                     return task(replica)
             except Exception as error:
                 error.add_note(f"raised in replica {replica} of {replicas}, on {self.names[replica]}")
@@ -63,31 +76,17 @@ class ReplicaThreads:
             results |= future.result()
         return [results[replica] for replica in range(replicas)]
 
+    def release(self) -> None:
+        """End the threads; the next run starts new ones."""
+        if self._pool is not None and self._pool_owner == os.getpid():
+            self._pool.shutdown()
+        self._pool = None
+
     def _get_pool(self) -> ThreadPoolExecutor:
         if self._pool is None or self._pool_owner != os.getpid():
             self._pool = ThreadPoolExecutor(len(self.names) - 1, thread_name_prefix="befit-replica")
             self._pool_owner = os.getpid()
         return self._pool
-
-
-def _modes_of_this_thread() -> Callable[[], contextlib.AbstractContextManager[None]]:
-    # torch keeps these per thread; a replica must compute under the caller's.
-    grad = torch.is_grad_enabled()
-    inference = torch.is_inference_mode_enabled()
-    autocasts = [
-        (kind, torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)
-    ]
-
-    @contextlib.contextmanager
-    def modes() -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(inference))
-            stack.enter_context(torch.set_grad_enabled(grad))
-            for kind, dtype in autocasts:
-                stack.enter_context(torch.autocast(kind, dtype=dtype))
-            yield
-
-    return modes
 
 
 def _current(device: Any) -> contextlib.AbstractContextManager[Any]:
