@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,8 +18,8 @@ from befit.integrations.torch.replicate_buffers import (
     changes,
     given_itself,
 )
-from befit.integrations.torch.replicate_processes import ReplicaProcesses
-from befit.integrations.torch.replicate_sent import ModelKind
+from befit.integrations.torch.replicate_crew import ReplicaProcesses
+from befit.integrations.torch.replicate_sent import ModelKind, SentModel
 from befit.integrations.torch.replicate_threads import ReplicaThreads, torch_device
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -62,6 +63,8 @@ class ModuleProcesses:
     def __init__(self, names: tuple[str, ...]) -> None:
         self._device = torch_device(names[0])
         self._processes = ReplicaProcesses(names, MODULE)
+        self._own: Any = None
+        self._of: SentModel | None = None
 
     @property
     def pids(self) -> list[int]:
@@ -74,14 +77,20 @@ class ModuleProcesses:
             return [run_copy(template, self._device, calls[0])]
         return self._processes.run(template, calls, self._run_here)
 
-    def _run_here(self, template: Any, call: Call) -> Pass:
-        if any(tensor.device != self._device for tensor in _weights(template)):
-            return run_copy(template, self._device, call)
-        own = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(self._device), call)
-        return _OwnRunner(template, self._device, copies_buffers=False)(own)
+    def _run_here(self, sent: SentModel, call: Call) -> Pass:
+        if not sent.is_on(self._device):
+            return run_copy(sent.model, self._device, call)
+        if self._of is not sent:
+            self._of = sent
+            self._own = _OwnRunner(sent.model, self._device, copies_buffers=False)
+        own: Pass = self._own(
+            pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(self._device), call)
+        )
+        return own
 
     def release(self) -> None:
         """End the processes."""
+        self._own = self._of = None
         self._processes.release()
 
 
@@ -161,32 +170,44 @@ def _runner(module: Any, replica: int, device: torch.device) -> Callable[[Call],
     return lambda call: run(call)._replace(given={})
 
 
-def _weights(module: Any) -> list[torch.Tensor]:
-    tensors = dict.fromkeys([*module.parameters(), *module.buffers()])
-    for tensor in tensors:
-        if torch.nn.parameter.is_lazy(tensor):
-            raise ReplicationError(
-                "the module has a lazy parameter, which has no shape yet; call the module itself once, on a "
-                "batch, before it is replicated"
-            )
-    return list(tensors)
-
-
-def _modules(module: Any) -> list[Any]:
+def _parts(module: Any) -> list[Any]:
     return list(module.modules())
 
 
-def _structure(module: Any) -> list[Any]:
-    return [
-        (id(part), len(part._forward_hooks), len(part._forward_pre_hooks), len(part._backward_hooks))
-        for part in module.modules()
-    ]
+class _FollowedModule:
+    """A module's tensors, found once, and whether they are still all there is."""
+
+    def __init__(self, module: Any) -> None:
+        parts = _parts(module)
+        self.weights = list(dict.fromkeys([*module.parameters(), *module.buffers()]))
+        for weight in self.weights:
+            if torch.nn.parameter.is_lazy(weight):
+                raise ReplicationError(
+                    "the module has a lazy parameter, which has no shape yet; call the module itself once, "
+                    "on a batch, before it is replicated"
+                )
+        registries = [
+            registry for part in parts for registry in (part._parameters, part._buffers, part._modules)
+        ]
+        self._registries = [(registry, tuple(registry.values())) for registry in registries]
+        self._hooks = [
+            hooks
+            for part in parts
+            for hooks in (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)
+        ]
+        self._hook_count = sum(map(len, self._hooks))
+
+    def is_whole(self) -> bool:
+        """Return whether the module has the same tensors, parts and number of hooks as then."""
+        return sum(map(len, self._hooks)) == self._hook_count and all(
+            len(registry) == len(seen) and all(map(operator.is_, registry.values(), seen))
+            for registry, seen in self._registries
+        )
 
 
 MODULE = ModelKind(
     runner=_runner,
-    weights=_weights,
-    modules=_modules,
+    follow=_FollowedModule,
+    parts=_parts,
     is_followed=lambda name, value: name not in _REGISTRIES,
-    structure=_structure,
 )

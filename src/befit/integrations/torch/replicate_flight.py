@@ -35,8 +35,10 @@ class Crew(Protocol):
 class Flight:
     """One forward pass of the replicas in other processes, until its graph is dropped here."""
 
-    def __init__(self, crew: Crew, key: int, replicas: list[Any], devices: list[Any]) -> None:
+    def __init__(self, crew: Crew, sent: Any, key: int, replicas: list[Any], devices: list[Any]) -> None:
         self.crew = crew
+        self.sent = sent
+        """The model that was run."""
         self.key = key
         self.replicas = replicas
         self.devices = devices
@@ -52,18 +54,19 @@ class Collect(torch.autograd.Function):
     """Recorded before the caller's replica runs; its backward waits for the other replicas' gradients."""
 
     @staticmethod
-    def forward(ctx: Any, flight: Flight, *tensors: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, flight: Flight, device: torch.device, *tensors: torch.Tensor) -> torch.Tensor:
         """Return a token, which makes ``Start`` depend on this node."""
         ctx.flight = flight
         del tensors
-        return torch.zeros(())
+        # On the device of the caller's replica: autograd keeps its order among the nodes of one device.
+        return torch.zeros((), device=device)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, _token: Any) -> Any:
         """Return the gradients of the weights, summed, and of the inputs."""
         weights, inputs = ctx.flight.crew.collect(ctx.flight)
-        return None, *weights, *inputs
+        return None, None, *weights, *inputs
 
 
 class Start(torch.autograd.Function):
@@ -72,8 +75,7 @@ class Start(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, flight: Flight, token: torch.Tensor, *outputs: torch.Tensor) -> Any:
         """Return ``outputs``, as tensors that have a history."""
-        del token
-        ctx.flight = flight
+        ctx.flight, ctx.device = flight, token.device
         ctx.set_materialize_grads(False)
         return tuple(output.view_as(output) for output in outputs)
 
@@ -84,4 +86,4 @@ class Start(torch.autograd.Function):
         # Whether the graph is wanted once more is known to the engine alone.
         retain = torch._C._autograd._get_current_graph_task_keep_graph()
         ctx.flight.crew.send_back(ctx.flight, gradients, retain)
-        return None, torch.zeros(()), *(None for _ in gradients)
+        return None, torch.zeros((), device=ctx.device), *(None for _ in gradients)

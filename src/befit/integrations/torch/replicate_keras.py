@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -46,12 +47,20 @@ def _runner(template: Any, replica: int, device: torch.device) -> Callable[[Any]
     return run
 
 
-def _weights(template: Any) -> list[torch.Tensor]:
-    return [variable._value for variable in template.variables]
-
-
-def _layers(template: Any) -> list[Any]:
+def _parts(template: Any) -> list[Any]:
     return list(template._flatten_layers())
+
+
+class _FollowedModel:
+    """A model's variables; ``compile`` has them looked for anew, as Keras has it everywhere."""
+
+    def __init__(self, template: Any) -> None:
+        self._variables = template.variables
+        self.weights = [variable._value for variable in self._variables]
+
+    def is_whole(self) -> bool:
+        """Return whether the variables have the tensors that they had."""
+        return all(map(operator.is_, map(operator.attrgetter("_value"), self._variables), self.weights))
 
 
 def _is_followed(name: str, value: Any) -> bool:
@@ -63,8 +72,8 @@ def _is_followed(name: str, value: Any) -> bool:
 
 KERAS = ModelKind(
     runner=_runner,
-    weights=_weights,
-    modules=_layers,
+    follow=_FollowedModel,
+    parts=_parts,
     is_followed=_is_followed,
     settings=lambda: [travel.KerasSettings()],
     without=travel.of_training,

@@ -74,8 +74,8 @@ def cut(flat: torch.Tensor, places: Iterable[Place]) -> list[torch.Tensor]:
 def fill(targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
     """Copy ``sources`` to ``targets``, and wait until they are there."""
     with torch.no_grad():
-        for target, source in zip(targets, sources, strict=True):
-            target.copy_(source, non_blocking=True)
+        if targets:  # one call: a loop takes as long as a launch-bound model
+            torch._foreach_copy_(list(targets), list(sources), non_blocking=True)
     wait_for(targets)
 
 

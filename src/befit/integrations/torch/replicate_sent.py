@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -17,7 +19,20 @@ from befit.integrations.torch.replicate_modes import TorchSettings
 from befit.integrations.torch.replicate_travel import Reduce, dumps_model
 
 if TYPE_CHECKING:
-    from befit.integrations.torch.replicate_processes import ReplicaProcess
+    from befit.integrations.torch.replicate_process import ReplicaProcess
+
+
+_keys = itertools.count(1)
+
+
+class Followed(Protocol):
+    """A model's tensors, found once, and whether they are still all there is."""
+
+    weights: list[torch.Tensor]
+    """Each tensor once: those that are trained, and those that are the model's state."""
+
+    def is_whole(self) -> bool:
+        """Return whether the model has the same tensors and the same structure as then."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +41,12 @@ class ModelKind:
 
     runner: worker.Runner
     """Returns what runs the model in the process of a replica."""
-    weights: Callable[[Any], list[torch.Tensor]]
-    """Returns the model's tensors, each once: those that are trained, and those that are its state."""
-    modules: Callable[[Any], list[Any]]
-    """Returns the parts of the model that have attributes."""
+    follow: Callable[[Any], Followed]
+    """Looks the model over."""
+    parts: Callable[[Any], list[Any]]
+    """Returns the parts of the model that have attributes, always in one order."""
     is_followed: Callable[[str, Any], bool]
     """Whether a new value of an attribute is sent to the replicas."""
-    structure: Callable[[Any], Any] = lambda model: None
-    """Returns what has to be as it was, or else the model is sent anew."""
     settings: Callable[[], list[Any]] = list
     """Returns context managers for settings that change results."""
     without: Callable[[Any], list[Any]] = lambda model: []
@@ -45,55 +58,62 @@ class SentModel:
     """Sends a model when it is made; knows the blocks with its weights and with their gradients."""
 
     def __init__(self, model: Any, kind: ModelKind, replicas: Sequence[ReplicaProcess]) -> None:
-        self._model = model
+        self.model = model
+        self.key = next(_keys)
         self._kind = kind
-        self._weights = kind.weights(model)
-        self._requires_grad = [weight.requires_grad for weight in self._weights]
-        self._structure = kind.structure(model)
-        self._seen = _Attributes(kind.modules(model), kind.is_followed)
-        self._places, nbytes = lay_out(self._weights)
+        self._replicas = list(replicas)
+        self._followed = kind.follow(model)
+        self._weights = self._followed.weights
+        self._as_sent = _look(self._weights)
+        requires_grad = self._as_sent[-1]
+        self.trained = [weight for weight in self._weights if weight.requires_grad]
+        """The weights that are trained."""
+        self._news: dict[int, list[bytes]] = {replica.number: [] for replica in replicas}
+        self._attributes = _Attributes(kind.parts(model), kind.is_followed)
+        places, self._nbytes = lay_out(self._weights)
+        self._trained_places = [place for place, needed in zip(places, requires_grad, strict=True) if needed]
         self._targets: dict[torch.device, tuple[Block, list[torch.Tensor]]] = {}
         self._gradients: dict[int, _Gradients] = {}
-        self._nbytes = nbytes
-        self._trained = [
-            place for place, needed in zip(self._places, self._requires_grad, strict=True) if needed
-        ]
-        message = worker.Model(
-            pickled=dumps_model(model, self._weights, kind.without(model), kind.reduce),
-            runner=kind.runner,
-            modules=kind.modules,
-            weights=self._places,
-            requires_grad=self._requires_grad,
-            kinds=[type(weight) for weight in self._weights],
-            surroundings=dumps([TorchSettings(), *kind.settings(), *surroundings()]),
-        )
+        pickled = dumps_model(model, self._weights, kind.without(model), kind.reduce)
+        around = dumps([TorchSettings(), *kind.settings(), *surroundings()])
         for replica in replicas:
-            replica.attributes, replica.forgotten = [], []
             if replica.device not in self._targets:
-                block = Block(replica.device, nbytes)
-                self._targets[replica.device] = block, block.cut(self._places)
+                block = Block(replica.device, self._nbytes)
+                self._targets[replica.device] = block, block.cut(places)
             weights = self._targets[replica.device][0]
-            replica.tell(worker.Attach({}, [0, *replica.boxes.numbers], weights=weights.handle), [weights])
+            replica.tell(worker.Attach(weights={self.key: weights.handle}), [weights])
             self._gradients[replica.number] = self._new_gradients(replica)
-            replica.ask(message)
+            dropped, replica.dropped = replica.dropped, []
+            replica.ask(
+                worker.Model(
+                    key=self.key,
+                    pickled=pickled,
+                    runner=kind.runner,
+                    parts=kind.parts,
+                    weights=places,
+                    requires_grad=requires_grad,
+                    kinds=[type(weight) for weight in self._weights],
+                    surroundings=around,
+                    dropped=dropped,
+                )
+            )
         for answer in [replica.answer() for replica in replicas]:
             if isinstance(answer, BaseException):
                 raise answer
 
+        weakref.finalize(self, _drop, self.key, self._replicas).atexit = False
+
+    def is_with(self, replicas: Sequence[ReplicaProcess]) -> bool:
+        """Whether it was sent to ``replicas``."""
+        return len(replicas) == len(self._replicas) and all(map(operator.is_, replicas, self._replicas))
+
     def holds(self, model: Any) -> bool:
         """Whether the replicas have this model, with these tensors for weights."""
-        if model is not self._model or self._kind.structure(model) != self._structure:
-            return False
-        weights = self._kind.weights(model)
-        return len(weights) == len(self._weights) and all(
-            now is sent
-            and now.dtype is place.dtype
-            and now.requires_grad == needed
-            and tuple(now.shape) == place.shape
-            for now, sent, place, needed in zip(
-                weights, self._weights, self._places, self._requires_grad, strict=True
-            )
-        )
+        return model is self.model and self._followed.is_whole() and _look(self._weights) == self._as_sent
+
+    def is_on(self, device: torch.device) -> bool:
+        """Whether the model itself is on ``device``, all of it."""
+        return all(weight.device == device for weight in self._weights)
 
     def fill(self) -> None:
         """Copy the values of the weights, as they are now, to the replicas' devices."""
@@ -101,62 +121,86 @@ class SentModel:
         for _, targets in self._targets.values():
             fill(targets, self._weights)
 
-    def trained(self) -> list[torch.Tensor]:
-        """Return the weights that are trained."""
-        return [weight for weight, needed in zip(self._weights, self._requires_grad, strict=True) if needed]
-
     def make_room(self, replica: ReplicaProcess) -> None:
         """Make sure that the replica may write gradients: nobody looks any more at those of the last time."""
-        gradients = self._gradients[replica.number]
-        if any(view() is not None for view in gradients.views):
+        if any(view() is not None for view in self._gradients[replica.number].views):
             self._gradients[replica.number] = self._new_gradients(replica)
 
     def gradients_of(self, replica: ReplicaProcess, has: list[bool]) -> list[torch.Tensor | None]:
         """Return the gradients that a replica has written, of each weight that is trained."""
         gradients = self._gradients[replica.number]
-        views = iter(
-            gradients.block.cut([place for place, one in zip(self._trained, has, strict=True) if one])
-        )
-        found = [next(views) if one else None for one in has]
+        found = [target.detach() if one else None for target, one in zip(gradients.targets, has, strict=True)]
         gradients.views = [weakref.ref(view) for view in found if view is not None]
         return found
 
     def _new_gradients(self, replica: ReplicaProcess) -> _Gradients:
         block = Block(replica.device, self._nbytes)
-        replica.tell(worker.Attach({}, [0, *replica.boxes.numbers], gradients=block.handle), [block])
-        return _Gradients(block)
+        replica.tell(worker.Attach(gradients={self.key: block.handle}), [block])
+        return _Gradients(block, block.cut(self._trained_places))
 
-    def changed_attributes(self) -> bytes:
-        """Return, pickled, the attributes whose values the replicas do not know; empty: there are none."""
-        changed = self._seen.changed()
-        return dumps_model(changed, self._weights, [], self._kind.reduce) if changed else b""
+    def note_attributes(self) -> None:
+        """Look which attributes have other values than the replicas know."""
+        changed = self._attributes.changed()
+        if changed:
+            pickled = dumps_model(changed, self._weights, [], self._kind.reduce)
+            for replica in self._replicas:  # also those that have no rows this time
+                self._news[replica.number].append(pickled)
+
+    def take_attributes(self, replica: ReplicaProcess) -> list[bytes]:
+        """Return what a replica has not been told yet."""
+        news, self._news[replica.number] = self._news[replica.number], []
+        return news
 
 
 @dataclass
 class _Gradients:
-    """A block for the gradients of one replica, and the tensors in it that were handed out last."""
+    """A block for the gradients of one replica, and the tensors in it."""
 
     block: Block
+    targets: list[torch.Tensor]
     views: list[Any] = field(default_factory=list)
+    """Weak references to the aliases of them that were handed out last."""
+
+
+def _drop(key: int, replicas: Sequence[ReplicaProcess]) -> None:
+    for replica in replicas:
+        replica.dropped.append(key)
+
+
+def _look(weights: list[torch.Tensor]) -> tuple[list[Any], ...]:
+    """Return what a replica must know of tensors, besides their values."""
+    return (
+        [weight.dtype for weight in weights],
+        [weight.shape for weight in weights],
+        [weight.device for weight in weights],
+        [weight.requires_grad for weight in weights],
+    )
 
 
 class _Attributes:
-    """The attributes of a model's modules, as they were last sent."""
+    """The attributes of a model's parts, as they were last sent."""
 
-    def __init__(self, modules: list[Any], is_followed: Callable[[str, Any], bool]) -> None:
+    def __init__(self, parts: list[Any], is_followed: Callable[[str, Any], bool]) -> None:
         self._is_followed = is_followed
-        self._seen = [(module, dict(vars(module))) for module in modules]
+        self._parts = [vars(part) for part in parts]
+        self._seen = [dict(attributes) for attributes in self._parts]
+        # Compared first, because nearly always nothing has changed; no two objects that live have one id.
+        self._ids = [list(map(id, attributes.values())) for attributes in self._parts]
 
     def changed(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return the number of each part that has other attributes now, and their values."""
         found = []
-        for index, (module, seen) in enumerate(self._seen):
-            now = vars(module)
+        for index, (attributes, ids) in enumerate(zip(self._parts, self._ids, strict=True)):
+            now = list(map(id, attributes.values()))
+            if now == ids:
+                continue
+            seen = self._seen[index]
             changed = {
                 name: value
-                for name, value in now.items()
+                for name, value in attributes.items()
                 if (name not in seen or seen[name] is not value) and self._is_followed(name, value)
             }
+            self._seen[index], self._ids[index] = dict(attributes), now
             if changed:
-                seen.update(changed)
                 found.append((index, changed))
         return found

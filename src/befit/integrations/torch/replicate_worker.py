@@ -1,4 +1,4 @@
-"""What runs in the process of a replica: receive the model, then run it forwards and backwards on rows."""
+"""What runs in the process of a replica: receive models, then run them forwards and backwards on rows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,24 +28,42 @@ Runner = Callable[[Any, int, torch.device], Callable[[Any], Any]]
 
 
 @dataclass(frozen=True)
-class Model:
-    """The model as it is sent: everything but its weights, which are in a block."""
+class Attach:
+    """Map blocks, whose descriptors come along in the order of these fields. Has no answer."""
 
+    boxes: dict[int, Any] = field(default_factory=dict)
+    """The handles of boxes for messages, by number; number 0 is the replica's own."""
+    weights: dict[int, Any] = field(default_factory=dict)
+    """The handles of blocks with the weights of models."""
+    gradients: dict[int, Any] = field(default_factory=dict)
+    """The handles of blocks for the gradients of the weights of models."""
+    known: list[int] | None = None
+    """The boxes that there are; others are forgotten."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: everything but its weights, which are in a block."""
+
+    key: int
     pickled: bytes
     runner: Runner
-    modules: Callable[[Any], list[Any]]
+    parts: Callable[[Any], list[Any]]
     """Returns the parts of the model whose attributes ``Forward`` may change, always in one order."""
     weights: list[Place]
     requires_grad: list[bool]
     kinds: list[type]
     surroundings: bytes
-    """What is around the caller, pickled: open scopes of custom objects, global settings."""
+    """What is around the caller, pickled: open scopes of custom objects, settings."""
+    dropped: list[int]
+    """Models that are not needed any more."""
 
 
 @dataclass(frozen=True)
 class Forward:
-    """Run the model on the call in a box, and keep its graph under ``key`` until told otherwise."""
+    """Run a model on the call in a box, and keep its graph under ``key`` until told otherwise."""
 
+    model: int
     key: int
     call: bytes
     box: int
@@ -57,7 +74,7 @@ class Forward:
     keep_graph: bool
     seed: int
     attributes: list[bytes]
-    """New values of plain attributes of the model's modules, pickled."""
+    """New values of plain attributes of the model's parts, pickled."""
     forgotten: list[int]
     """Keys of graphs that are not needed any more."""
 
@@ -66,6 +83,7 @@ class Forward:
 class Backward:
     """Lead the gradients in a box back through the graph under ``key``."""
 
+    model: int
     key: int
     box: int
     places: list[Place | None]
@@ -73,20 +91,8 @@ class Backward:
 
 
 @dataclass(frozen=True)
-class Attach:
-    """Map blocks, whose descriptors come along in this order; forget boxes that are not in ``boxes``."""
-
-    boxes: dict[int, Any]
-    known: list[int]
-    weights: Any = None
-    """The handle of the block with the weights, if it is a new one."""
-    gradients: Any = None
-    """The handle of the block for their gradients, if it is a new one."""
-
-
-@dataclass(frozen=True)
 class Result:
-    """What a forward pass came to: the pickle of a tree, and its tensors in the box of the replica."""
+    """What a forward pass came to: the pickle of a tree, and its tensors in the replica's own box."""
 
     value: bytes
     places: list[Place]
@@ -95,7 +101,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Gradients:
-    """Which weights and which inputs have gradients; those of inputs are at ``places`` in the box."""
+    """Which weights and which inputs have gradients; those of inputs are at ``places`` in the own box."""
 
     weights: list[bool]
     inputs: list[bool]
@@ -104,15 +110,9 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Room:
-    """The answer does not fit into the replica's box: send one of so many bytes, and it will follow."""
+    """The answer does not fit into the replica's own box: attach one of so many bytes, and it will follow."""
 
     nbytes: int
-
-
-@dataclass
-class _Graph:
-    outputs: list[torch.Tensor]
-    inputs: list[torch.Tensor]
 
 
 def main(descriptor: int, caller: int, replica: int, threads: int) -> None:
@@ -128,23 +128,64 @@ def main(descriptor: int, caller: int, replica: int, threads: int) -> None:
     os._exit(0)  # what torch and CUDA do at the end of an interpreter takes long, and nobody needs it
 
 
+class _LoadedModel:
+    """A model, its weights, and what its forward passes need."""
+
+    def __init__(self, message: Model, block: torch.Tensor, replica: int, device: torch.device) -> None:
+        self.surroundings = pickle.loads(message.surroundings)
+        self._places = message.weights
+        self.weights = [
+            kind(view, requires_grad=needed) if issubclass(kind, torch.nn.Parameter) else view
+            for view, needed, kind in zip(
+                cut(block, message.weights), message.requires_grad, message.kinds, strict=True
+            )
+        ]
+        self.trained = [weight for weight in self.weights if weight.requires_grad]
+        self.gradients: list[torch.Tensor] = []
+        with self.around():
+            model = loads_model(message.pickled, self.weights)
+            self.run = message.runner(model, replica, device)
+        self._parts = message.parts(model)
+
+    def use(self, block: torch.Tensor) -> None:
+        """Write the gradients of weights into ``block``."""
+        self.gradients = cut(
+            block,
+            [place for place, weight in zip(self._places, self.weights, strict=True) if weight.requires_grad],
+        )
+
+    def change(self, pickled: bytes) -> None:
+        """Give parts of the model other attributes."""
+        for index, values in loads_model(pickled, self.weights):
+            vars(self._parts[index]).update(values)
+
+    @contextlib.contextmanager
+    def around(self) -> Iterator[None]:
+        """Be in the surroundings of the caller."""
+        with contextlib.ExitStack() as stack:
+            for carried in self.surroundings:
+                stack.enter_context(carried)
+            yield
+
+
+@dataclass
+class _Graph:
+    outputs: list[torch.Tensor]
+    inputs: list[torch.Tensor]
+
+
 class _Replica:
-    """The model, the blocks and the graphs of this process."""
+    """The models, the blocks and the graphs of this process."""
 
     def __init__(self, wire: Wire, number: int) -> None:
         self._wire = wire
         self._number = number
         self._device = torch.device("cpu")
         self._boxes: dict[int, torch.Tensor] = {}
-        self._weights_block = self._gradients_block = torch.empty(0)
-        self._weights: list[torch.Tensor] = []
-        self._gradients: list[torch.Tensor] = []
-        self._places: list[Place] = []
+        self._weights: dict[int, torch.Tensor] = {}
+        self._gradients: dict[int, torch.Tensor] = {}
+        self._models: dict[int, _LoadedModel] = {}
         self._graphs: dict[int, _Graph] = {}
-        self._model: Any = None
-        self._modules: list[Any] = []
-        self._run: Callable[[Any], Any] | None = None
-        self._around = ExitStack()
 
     def serve(self) -> None:
         """Do what the messages say, one after the other."""
@@ -161,7 +202,7 @@ class _Replica:
             try:
                 answer = self._answer(message)
             except Exception as error:  # noqa: BLE001 - the caller's to raise
-                self._graphs.pop(getattr(message, "key", 0), None)
+                self._graphs.pop(message.key, None)
                 answer = describe(error)
             self._wire.send(answer)
 
@@ -176,85 +217,69 @@ class _Replica:
         raise TypeError(f"a message of type {type(message).__name__}")
 
     def _attach(self, message: Attach, descriptors: Iterator[Descriptor]) -> None:
-        def opened(handle: Any) -> torch.Tensor:
-            return open_block(handle, next(descriptors) if self._device.type == "cpu" else None)
-
-        if message.weights is not None:
-            self._weights_block = opened(message.weights)
-        if message.gradients is not None:
-            self._gradients_block = opened(message.gradients)
-            self._gradients = []
-        for number, handle in message.boxes.items():
-            self._boxes[number] = opened(handle)
-        for number in set(self._boxes) - set(message.known):
-            del self._boxes[number]
+        for blocks, handles in (
+            (self._boxes, message.boxes),
+            (self._weights, message.weights),
+            (self._gradients, message.gradients),
+        ):
+            for key, handle in handles.items():
+                blocks[key] = open_block(handle, next(descriptors) if self._device.type == "cpu" else None)
+        for key in message.gradients:
+            if key in self._models:
+                self._models[key].use(self._gradients[key])
+        if message.known is not None:
+            for number in set(self._boxes) - set(message.known):
+                del self._boxes[number]
 
     def _take(self, message: Model) -> str:
-        self._graphs.clear()
-        self._around.close()
-        for carried in pickle.loads(message.surroundings):
-            self._around.enter_context(carried)
-        views = cut(self._weights_block, message.weights)
-        self._weights = [
-            kind(view, requires_grad=needed) if issubclass(kind, torch.nn.Parameter) else view
-            for view, needed, kind in zip(views, message.requires_grad, message.kinds, strict=True)
-        ]
-        self._places = message.weights
-        self._gradients = []
-        self._model = loads_model(message.pickled, self._weights)
-        self._modules = message.modules(self._model)
-        self._run = message.runner(self._model, self._number, self._device)
+        for key in message.dropped:
+            for kept in (self._models, self._weights, self._gradients):
+                kept.pop(key, None)
+        model = _LoadedModel(message, self._weights[message.key], self._number, self._device)
+        model.use(self._gradients[message.key])
+        self._models[message.key] = model
         return "taken"
 
-    def _forward(self, message: Forward) -> Result | Room:
+    def _forward(self, message: Forward) -> Result:
         for key in message.forgotten:
             self._graphs.pop(key, None)
+        model = self._models[message.model]
         for changed in message.attributes:
-            for index, values in loads_model(changed, self._weights):
-                vars(self._modules[index]).update(values)
+            model.change(changed)
         tensors = cut(self._boxes[message.box], message.places)
         for index in message.with_grad:
             tensors[index].requires_grad_()
-        assert self._run is not None
         torch.manual_seed(message.seed)
-        with message.modes.entered():
-            value = self._run(unpack(message.call, tensors))
+        with model.around(), message.modes.entered():
+            value = model.run(unpack(message.call, tensors))
         pickled, results = pack(value)
         with_grad = [index for index, result in enumerate(results) if result.requires_grad]
         if message.keep_graph:
             self._graphs[message.key] = _Graph(
                 [results[index] for index in with_grad], [tensors[index] for index in message.with_grad]
             )
-        places = self._put(results)
-        return Result(pickled, places, with_grad)
+        return Result(pickled, self._put(results), with_grad)
 
     def _backward(self, message: Backward) -> Gradients:
         graph = self._graphs[message.key] if message.retain else self._graphs.pop(message.key)
-        box = self._boxes[message.box]
+        model, box = self._models[message.model], self._boxes[message.box]
         given = [None if place is None else cut(box, [place])[0] for place in message.places]
         pairs = [(output, one) for output, one in zip(graph.outputs, given, strict=True) if one is not None]
-        wanted = [weight for weight in self._weights if weight.requires_grad]
-        results: list[Any] = [None] * (len(wanted) + len(graph.inputs))
-        if pairs and results:
-            results = list(
-                torch.autograd.grad(
-                    [output for output, _ in pairs],
-                    [*wanted, *graph.inputs],
-                    [one for _, one in pairs],
-                    retain_graph=message.retain,
-                    allow_unused=True,
-                )
+        wanted = [*model.trained, *graph.inputs]
+        results: Any = [None] * len(wanted)
+        if pairs and wanted:
+            results = torch.autograd.grad(
+                [output for output, _ in pairs],
+                wanted,
+                [one for _, one in pairs],
+                retain_graph=message.retain,
+                allow_unused=True,
             )
-        if not self._gradients:
-            self._gradients = cut(self._gradients_block, self._places)
-        targets = [
-            view for view, weight in zip(self._gradients, self._weights, strict=True) if weight.requires_grad
-        ]
-        of_weights, of_inputs = results[: len(wanted)], results[len(wanted) :]
-        done = [(view, one) for view, one in zip(targets, of_weights, strict=True) if one is not None]
+        of_weights, of_inputs = results[: len(model.trained)], results[len(model.trained) :]
+        done = [(view, one) for view, one in zip(model.gradients, of_weights, strict=True) if one is not None]
         fill(
             [view for view, _ in done],
-            [one.to_dense() if one.layout is not torch.strided else one for _, one in done],
+            [one if one.layout is torch.strided else one.to_dense() for _, one in done],
         )
         places = self._put([one for one in of_inputs if one is not None])
         return Gradients(
@@ -262,7 +287,7 @@ class _Replica:
         )
 
     def _put(self, tensors: list[torch.Tensor]) -> list[Place]:
-        """Copy ``tensors`` into the replica's own box, number 0; ask for a larger one if need be."""
+        """Copy ``tensors`` into the replica's own box; ask for a larger one if need be."""
         places, nbytes = lay_out(tensors)
         if 0 not in self._boxes or len(self._boxes[0]) < nbytes:
             self._wire.send(Room(nbytes))
