@@ -7,7 +7,8 @@ import io
 import pickle
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import CodeType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -132,3 +133,31 @@ def tensor_reducers() -> dict[type, Reducer]:
             _reducers_of.add(framework)
             _reducers.update(integration(framework, "travel").reducers())
     return _reducers
+
+
+@contextmanager
+def classes_by_value(*owners: Any) -> Iterator[None]:
+    """Let classes and functions travel whole where a clean interpreter could not import their module."""
+    names = {name for owner in owners if isinstance(name := getattr(owner, "__module__", None), str)}
+    names -= cloudpickle.list_registry_pickle_by_value()
+    modules = [sys.modules[name] for name in names if name in sys.modules and not importable(name)]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def importable(name: str) -> bool:
+    """Return whether an interpreter with this ``sys.path`` finds the top package of ``name``."""
+    root = name.partition(".")[0]
+    if root == "__main__":
+        return True  # it does not, but cloudpickle knows
+    return any(_finds(finder, root) for finder in sys.meta_path)
+
+
+def _finds(finder: Any, root: str) -> bool:
+    find_spec = getattr(finder, "find_spec", None)
+    return find_spec is not None and find_spec(root, None) is not None

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import cloudpickle
-
 from befit._internal.carried import surroundings
-from befit._internal.pickling import dumps
+from befit._internal.pickling import classes_by_value, dumps, importable
 from befit.errors import LoaderError
 from befit.loading.segments import Segment, SegmentTable
 from befit.loading.source_copy import Changes
@@ -165,37 +163,9 @@ def _name(source: BatchSource) -> str:
     return type(source).__qualname__
 
 
-@contextmanager
-def classes_by_value(*owners: Any) -> Iterator[None]:
-    """Let classes and functions travel whole where a clean interpreter could not import their module."""
-    names = {name for owner in owners if isinstance(name := getattr(owner, "__module__", None), str)}
-    names -= cloudpickle.list_registry_pickle_by_value()
-    modules = [sys.modules[name] for name in names if name in sys.modules and not _importable(name)]
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
-
-
 def _travels_by_value(kind: type) -> bool:
     """Whether a worker could not find the class by its name."""
     found: Any = sys.modules.get(kind.__module__)
     for name in kind.__qualname__.split("."):
         found = getattr(found, name, None)
-    return found is not kind or kind.__module__ == "__main__" or not _importable(kind.__module__)
-
-
-def _importable(name: str) -> bool:
-    """Whether an interpreter with this ``sys.path`` finds the top package of ``name``."""
-    root = name.partition(".")[0]
-    if root == "__main__":
-        return True  # it does not, but cloudpickle knows
-    return any(_finds(finder, root) for finder in sys.meta_path)
-
-
-def _finds(finder: Any, root: str) -> bool:
-    find_spec = getattr(finder, "find_spec", None)
-    return find_spec is not None and find_spec(root, None) is not None
+    return found is not kind or kind.__module__ == "__main__" or not importable(kind.__module__)

@@ -26,6 +26,7 @@ from befit.integrations.torch.replicate_process import ReplicaProcess
 from befit.integrations.torch.replicate_sent import ModelKind, SentModel
 from befit.integrations.torch.replicate_threads import torch_device
 from befit.integrations.torch.replicate_wire import pack, unpack
+from befit.replicate.advice import name_replica
 
 _GRACE = 1.0  # seconds between the end of the connections and SIGKILL
 
@@ -181,7 +182,8 @@ class Crew:
         answers = [replica.answer() for replica in replicas]
         for number, answer in enumerate([*errors, *answers] if errors else [None, *answers]):
             if isinstance(answer, BaseException):
-                raise explained(answer, number, len(parts), self.names)
+                name_replica(answer, number, len(parts), self.names)
+                raise answer
         results += self._land(flight, token, answers)
         if not keep_graph:
             self.forget(flight.key)
@@ -240,7 +242,8 @@ class Crew:
         flight.boxes.clear()
         for replica, answer in zip(flight.replicas, answers, strict=True):
             if isinstance(answer, BaseException):
-                raise explained(answer, replica.number, len(answers) + 1, self.names)
+                name_replica(answer, replica.number, len(answers) + 1, self.names)
+                raise answer
         columns = zip(
             *(
                 flight.sent.gradients_of(replica, answer.weights)
@@ -286,12 +289,6 @@ def crew_on(names: tuple[str, ...]) -> Crew:
     if crew is None or not crew.is_running:
         crew = _crews[key] = Crew(names)
     return crew
-
-
-def explained(error: BaseException, replica: int, count: int, names: tuple[str, ...]) -> BaseException:
-    """Return ``error`` with a note that says which replica raised it."""
-    error.add_note(f"raised in replica {replica} of {count}, on {names[replica]}")
-    return error
 
 
 def _attempt(task: Callable[[], Any], errors: list[BaseException]) -> Any:

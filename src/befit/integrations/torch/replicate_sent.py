@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from befit._internal.carried import surroundings
-from befit._internal.pickling import dumps
 from befit.integrations.torch import replicate_worker as worker
 from befit.integrations.torch.replicate_memory import Block, fill, lay_out
 from befit.integrations.torch.replicate_modes import TorchSettings
@@ -69,13 +68,22 @@ class SentModel:
         self.trained = [weight for weight in self._weights if weight.requires_grad]
         """The weights that are trained."""
         self._news: dict[int, list[bytes]] = {replica.number: [] for replica in replicas}
-        self._attributes = _Attributes(kind.parts(model), kind.is_followed)
+        parts = kind.parts(model)
+        self._classes = {cls for part in parts for cls in type(part).__mro__}
+        self._attributes = _Attributes(parts, kind.is_followed)
         places, self._nbytes = lay_out(self._weights)
         self._trained_places = [place for place, needed in zip(places, requires_grad, strict=True) if needed]
         self._targets: dict[torch.device, tuple[Block, list[torch.Tensor]]] = {}
         self._gradients: dict[int, _Gradients] = {}
-        pickled = dumps_model(model, self._weights, kind.without(model), kind.reduce)
-        around = dumps([TorchSettings(), *kind.settings(), *surroundings()])
+        around: list[Any] = [TorchSettings(), *kind.settings(), *surroundings()]
+        pickled = dumps_model(
+            model,
+            self._weights,
+            classes=self._classes,
+            without=kind.without(model),
+            reduce=kind.reduce,
+        )
+        pickled_around = dumps_model(around, classes=[one for carried in around for one in carried.contents])
         for replica in replicas:
             if replica.device not in self._targets:
                 block = Block(replica.device, self._nbytes)
@@ -93,7 +101,7 @@ class SentModel:
                     weights=places,
                     requires_grad=requires_grad,
                     kinds=[type(weight) for weight in self._weights],
-                    surroundings=around,
+                    surroundings=pickled_around,
                     dropped=dropped,
                 )
             )
@@ -142,7 +150,7 @@ class SentModel:
         """Look which attributes have other values than the replicas know."""
         changed = self._attributes.changed()
         if changed:
-            pickled = dumps_model(changed, self._weights, [], self._kind.reduce)
+            pickled = dumps_model(changed, self._weights, classes=self._classes, reduce=self._kind.reduce)
             for replica in self._replicas:  # also those that have no rows this time
                 self._news[replica.number].append(pickled)
 

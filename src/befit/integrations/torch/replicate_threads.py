@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from befit.integrations.torch.replicate_modes import Modes
+from befit.replicate.advice import name_replica
 
 Result = TypeVar("Result")
 
@@ -54,7 +55,7 @@ class ReplicaThreads:
                 with modes.entered(), _current(self.devices[replica]):
                     return task(replica)
             except Exception as error:
-                error.add_note(f"raised in replica {replica} of {replicas}, on {self.names[replica]}")
+                name_replica(error, replica, replicas, self.names)
                 raise
 
         # Replicas on the one CPU run in turn. They share its cores anyway, and its random generator: side by

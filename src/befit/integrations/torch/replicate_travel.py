@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.parametrize import is_parametrized
 
-from befit._internal.pickling import ByValuePickler
+from befit._internal.pickling import ByValuePickler, classes_by_value
 from befit.errors import ReplicationError
 
 Reduce = Callable[[Any], Any]
 """Returns how an object is pickled, or ``NotImplemented``."""
 
 
-def dumps_model(model: Any, weights: Sequence[torch.Tensor], without: Sequence[Any], reduce: Reduce) -> bytes:
-    """Return the pickle of ``model`` as it is, but for the values of ``weights`` and the objects ``without``.
+def dumps_model(
+    value: Any,
+    weights: Sequence[torch.Tensor] = (),
+    *,
+    classes: Iterable[object] = (),
+    without: Sequence[Any] = (),
+    reduce: Reduce = lambda value: NotImplemented,
+) -> bytes:
+    """Return the pickle of a model, or of a part of one, for another process.
+
+    Args:
+        value: What is pickled, as it is.
+        weights: Tensors of which only the places are pickled.
+        classes: Classes and functions in it, which travel whole where the other process could not import them.
+        without: Objects in it that become ``None``.
+        reduce: How certain objects are pickled.
 
     Raises:
-        ReplicationError: something in the model cannot be pickled.
+        ReplicationError: something in it cannot be pickled.
     """
     stream = io.BytesIO()
     try:
-        _ModelPickler(stream, weights, without, reduce).dump(model)
-    except Exception as error:
-        # pickle has no common error
+        with classes_by_value(*classes):
+            _ModelPickler(stream, weights, without, reduce).dump(value)
+    except Exception as error:  # pickle has no common error
         raise ReplicationError(
             f"the model cannot be sent to the processes of its replicas: {error}; take out what cannot be "
-            "pickled (open files, locks, connections), or pass engine='threads'"
+            "pickled (locks, connections, generators), or pass engine='threads'"
         ) from error
     return stream.getvalue()
 
@@ -57,6 +73,9 @@ class _ModelPickler(ByValuePickler):
         if isinstance(obj, torch.Tensor) and (obj.requires_grad or obj.device.type != "cpu"):
             # Neither a weight nor a buffer: something that was kept. Its history does not travel.
             return _kept, (obj.detach().cpu(), obj.device.type == "cpu")
+        if isinstance(obj, torch.nn.Module) and is_parametrized(obj):
+            # Its class is made at run time, and refuses to be pickled, because files could not be read again.
+            return copyreg.__newobj__, (type(obj),), vars(obj)  # type: ignore[attr-defined]
         reduced = self._reduce(obj)
         return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
