@@ -1,17 +1,39 @@
-"""Four devices on every backend, and the models that have to give the numbers of one."""
+"""Eight devices on every backend, and the models that have to give the numbers of one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _four_torch_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+def _eight_torch_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     """JAX and TensorFlow have theirs from conftest.py."""
-    monkeypatch.setattr("befit.integrations.torch.replicate._virtual_cpus", 4)
+    monkeypatch.setattr("befit.integrations.torch.replicate._virtual_cpus", 8)
+
+
+@pytest.fixture(scope="module")
+def eight_devices() -> Iterator[None]:
+    """The same for fixtures of a whole module."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("befit.integrations.torch.replicate._virtual_cpus", 8)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation() -> Iterator[None]:
+    """These tests compile far more than they compute."""
+    if os.environ["KERAS_BACKEND"] != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

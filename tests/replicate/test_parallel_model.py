@@ -5,7 +5,6 @@ import pickle
 import keras
 import numpy as np
 import pytest
-from keras.src.trainers.data_adapters import data_adapter
 
 from befit import multi_gpu_model
 from befit.errors import ReplicationError, UnsupportedObjectError
@@ -15,7 +14,6 @@ pytestmark = pytest.mark.backends
 random = np.random.default_rng(2)
 X = random.normal(size=(13, 4)).astype("float32")
 Y = random.normal(size=(13, 2)).astype("float32")
-BATCHES = [(X[start : start + 5], Y[start : start + 5]) for start in range(0, 13, 5)]
 
 
 def build():
@@ -34,59 +32,6 @@ def compiled(model, **settings):
 @pytest.fixture(scope="module")
 def losses_of_one_device():
     return compiled(build()).fit(X, Y, batch_size=5, epochs=3, shuffle=False, verbose=0).history["loss"]
-
-
-class Batches(keras.utils.PyDataset):
-    def __len__(self):
-        return len(BATCHES)
-
-    def __getitem__(self, index):
-        return BATCHES[index]
-
-
-class OwnAdapter(data_adapter.DataAdapter):
-    """What a loader that is no array, PyDataset or generator gives to Keras."""
-
-    num_batches = len(BATCHES)
-    batch_size = 5
-    has_partial_batch = True
-    partial_batch_size = 3
-
-    def get_numpy_iterator(self):
-        return iter(BATCHES)
-
-    get_jax_iterator = get_numpy_iterator
-
-    def get_tf_dataset(self):
-        import tensorflow as tf
-
-        specs = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in BATCHES[0])
-        return tf.data.Dataset.from_generator(lambda: iter(BATCHES), output_signature=specs)
-
-    def get_torch_dataloader(self):
-        import torch
-
-        return [tuple(map(torch.from_numpy, batch)) for batch in BATCHES]
-
-
-def endless():
-    while True:
-        yield from BATCHES
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(lambda: {"x": X, "y": Y, "batch_size": 5, "shuffle": False}, id="arrays"),
-        pytest.param(lambda: {"x": Batches(), "shuffle": False}, id="PyDataset"),
-        pytest.param(lambda: {"x": endless(), "steps_per_epoch": 3, "shuffle": False}, id="generator"),
-        pytest.param(lambda: {"x": OwnAdapter()}, id="DataAdapter"),
-    ],
-)
-def test_every_kind_of_data(losses_of_one_device, data):
-    parallel = compiled(multi_gpu_model(build(), gpus=4))
-    history = parallel.fit(**data(), epochs=3, verbose=0).history
-    np.testing.assert_allclose(history["loss"], losses_of_one_device, rtol=1e-5)
 
 
 @pytest.mark.parametrize("settings", [{"run_eagerly": True}, {"steps_per_execution": 2}], ids=str)

@@ -2,5 +2,6 @@
 
 from befit.replicate.devices import available_devices, simulate_devices
 from befit.replicate.replication import multi_gpu_model
+from befit.replicate.world import World, initialize
 
-__all__ = ["available_devices", "multi_gpu_model", "simulate_devices"]
+__all__ = ["World", "available_devices", "initialize", "multi_gpu_model", "simulate_devices"]

@@ -15,7 +15,7 @@ from befit._internal import settings
 from befit._internal.adapters import integration
 from befit.errors import ArgumentError, DeviceError
 
-_FRAMEWORKS = ("keras", "jax", "torch", "tensorflow")
+FRAMEWORKS = ("keras", "jax", "torch", "tensorflow")
 _NAME = re.compile(r"(?P<kind>cpu|gpu|tpu):(?P<first>\d+)(\.\.(?P<last>\d+))?")
 
 ListDevices = Callable[[str | None], list[str]]
@@ -69,11 +69,13 @@ def simulate_devices(count: int, *, framework: str | None = None) -> None:
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ArgumentError(f"count={count!r} is no number of devices; write an integer such as 2")
-    _devices_of(framework or _current_framework()).simulate_devices(count)
+    _devices_of(framework or current_framework()).simulate_devices(count)
 
 
 def choose_devices(gpus: Any, devices: Any, list_devices: ListDevices) -> tuple[str, ...]:
-    """Return the names of the devices that ``gpus`` or ``devices`` asks for: two or more, none twice.
+    """Return the names of the devices that ``gpus`` or ``devices`` asks for: two or more.
+
+    ``devices`` may name one twice, for two replicas that share it; ``gpus`` may not, where it is a slip.
 
     Raises:
         ArgumentError: a value that can never name several devices.
@@ -90,9 +92,12 @@ def choose_devices(gpus: Any, devices: Any, list_devices: ListDevices) -> tuple[
         available = list_devices(None)
         asked = "gpus=None (all there are)" if gpus is None else f"gpus={gpus!r}"
         names = _name_gpus(gpus, available)
-    if len(set(names)) != len(names):
+    if devices is None and len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise ArgumentError(f"{asked} names {', '.join(twice)} more than once; name each device once")
+        raise ArgumentError(
+            f"{asked} names {', '.join(twice)} more than once; name each device once, or "
+            f"pass devices={names!r} for replicas that share one"
+        )
     missing = [name for name in names if name not in available]
     if missing or len(names) < 2:
         raise DeviceError(_too_few(asked, max(2, len(names)), missing, available))
@@ -169,15 +174,16 @@ def _kind(name: str) -> str:
 
 
 def _devices_of(framework: str) -> Any:
-    if framework not in _FRAMEWORKS:
-        raise ArgumentError(f"framework={framework!r} is unknown; write one of {', '.join(_FRAMEWORKS)}")
+    if framework not in FRAMEWORKS:
+        raise ArgumentError(f"framework={framework!r} is unknown; write one of {', '.join(FRAMEWORKS)}")
     return integration(framework, "replicate")
 
 
-def _current_framework() -> str:
+def current_framework() -> str:
+    """Return the framework that this program computes with: Keras, or the only one that was imported."""
     if "keras" in sys.modules:
         return "keras"
-    imported = [name for name in _FRAMEWORKS if name in sys.modules]
+    imported = [name for name in FRAMEWORKS if name in sys.modules]
     if len(imported) == 1:
         return imported[0]
     backend = settings.keras_backend()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from befit._internal.adapters import framework_of, integration
 from befit.errors import ArgumentError, UnsupportedObjectError
 from befit.replicate.devices import choose_devices
+from befit.replicate.world import choose_processes
 
 ENGINES = ("auto", "processes", "threads")
 
@@ -79,5 +80,9 @@ def multi_gpu_model(
         )
     adapter = integration(framework, "replicate")
     adapter.check_model(model)
-    names = choose_devices(gpus, devices, adapter.available_devices)
+    processes = integration(framework, "world").processes()
+    if processes is None:
+        names = choose_devices(gpus, devices, adapter.available_devices)
+    else:
+        names = choose_processes(gpus, devices, engine, processes)
     return adapter.replicate(model, names, engine)

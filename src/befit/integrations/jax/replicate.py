@@ -29,11 +29,15 @@ def simulate_devices(count: int) -> None:
 
 def find_devices(names: tuple[str, ...]) -> list[Any]:
     """Return the ``jax.Device`` of each name."""
+    if jax.process_count() > 1:  # the launcher has decided: every process's
+        return list(jax.devices())
     kinds = {name.partition(":")[0] for name in names}
     if len(kinds) > 1:
         raise DeviceError(
             f"JAX computes on devices of one kind, not on {' and '.join(sorted(kinds))} together"
         )
+    if len(set(names)) < len(names):
+        raise DeviceError(f"JAX computes on each device once; {', '.join(names)} names one more than once")
     by_name = {device_name(device): device for device in _devices(kinds.pop())}
     return [by_name[name] for name in names]
 

@@ -16,6 +16,7 @@ from keras.src import backend
 
 from befit.errors import ReplicationError
 from befit.integrations.jax.replicate import find_devices
+from befit.integrations.jax.replicate_processes import Others, put_whole
 from befit.integrations.keras.replicate import ParallelModel, refuse_engine
 
 
@@ -52,6 +53,9 @@ class JaxParallelModel(ParallelModel):
         self._sharded = NamedSharding(mesh, PartitionSpec("batch"))
         (self._home,) = jnp.zeros(()).devices()
         self._jax_state = None
+        self._others = Others(mesh) if jax.process_count() > 1 else None
+        if self._others is not None and template.built:
+            self._others.bring_into_step(template.variables)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Run the template; called outside fit, evaluate and predict, on one device."""
@@ -62,19 +66,56 @@ class JaxParallelModel(ParallelModel):
         arguments = {"training": training} if self.template._call_has_training_arg else {}
         return self.template.call(inputs, **arguments)
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the model; in several processes its steps have to be compiled programs."""
+        super().compile(*args, **kwargs)
+        if self._others is not None and (self.run_eagerly or not self.jit_compile):
+            raise ReplicationError(
+                "run_eagerly=True and jit_compile=False compute in one process, and this program has "
+                f"{jax.process_count()}; leave both out"
+            )
+
+    def save(self, *args: Any, **kwargs: Any) -> Any:
+        """Save the template; of several processes, only the first of each machine does."""
+        return super().save(*args, **kwargs) if self._writes else None
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> Any:
+        """Save the template's weights, where ``save`` would save."""
+        return super().save_weights(*args, **kwargs) if self._writes else None
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> Any:
+        """Load the template's weights; those that the first process has read are everybody's."""
+        result = super().load_weights(*args, **kwargs)
+        if self._others is not None:
+            self._others.bring_into_step(self.template.variables)
+        return result
+
+    def release(self) -> None:
+        """Drop the compiled programs, and with them what they hold on the devices; the next step compiles."""
+        self.train_function = self.test_function = self.predict_function = None
+        self._jax_state = None
+
+    @property
+    def _writes(self) -> bool:
+        return self._others is None or self._others.local_rank == 0
+
     def train_step(self, state: Any, data: Any) -> Any:
         """Train on one batch."""
         logs, state = super().train_step(state, _unpadded(data))
-        return logs, self._keep_replicated(state)
+        return self._keep_replicated((logs, state))
 
     def test_step(self, state: Any, data: Any) -> Any:
         """Evaluate one batch."""
         logs, state = super().test_step(state, _unpadded(data))
-        return logs, self._keep_replicated(state)
+        return self._keep_replicated((logs, state))
 
     def predict_step(self, state: Any, data: Any) -> Any:
         """Predict one batch."""
         outputs, state = super().predict_step(state, _unpadded(data))
+        if (
+            self._others is not None
+        ):  # each has all of them; within one process Keras fetches them as they lie
+            outputs = self._keep_replicated(outputs)
         return outputs, self._keep_replicated(state)
 
     def make_train_function(self, force: bool = False) -> None:
@@ -110,30 +151,36 @@ class JaxParallelModel(ParallelModel):
             )
         rows = lengths.pop()
         padding = -rows % len(self.devices)
-
-        def shard(leaf: Any) -> Any:
-            if leaf is None:
-                return None
-            if not len(np.shape(leaf)):
-                return jax.device_put(leaf, self._replicated)
-            if padding:
+        leaves, structure = jax.tree_util.tree_flatten(batch)
+        if self._others is not None:
+            self._others.check_same_batch(leaves, rows)
+        shardings = []
+        for index, leaf in enumerate(leaves):
+            has_rows = len(np.shape(leaf)) > 0
+            shardings.append(self._sharded if has_rows else self._replicated)
+            if padding and has_rows:
                 # The last row again: valid values, whose results are cut off.
-                leaf = np.concatenate([leaf, np.repeat(leaf[-1:], padding, axis=0)])
-            return jax.device_put(leaf, self._sharded)
-
-        return ShardedBatch(keras.tree.map_structure(shard, batch), rows)
+                leaves[index] = np.concatenate([leaf, np.repeat(leaf[-1:], padding, axis=0)])
+        if self._others is None:
+            leaves = jax.device_put(leaves, shardings)
+        else:
+            leaves = list(map(put_whole, leaves, shardings))
+        return ShardedBatch(jax.tree_util.tree_unflatten(structure, leaves), rows)
 
     # Keras takes the variables' values out before the first step, and puts them back after the last one or
     # when a callback asks for the model. These two are where they go to the mesh and come home.
 
     def _get_jax_state(self, **which: Any) -> Any:
-        return jax.device_put(super()._get_jax_state(**which), self._replicated)
+        state = super()._get_jax_state(**which)
+        return jax.device_put(state, self._replicated) if self._others is None else self._others.put(state)
 
     def jax_state_sync(self) -> None:
         """Put the values of a running step into the variables, on JAX's default device."""
         if self._jax_state is not None and not self._jax_state_synced:
             # Plain containers: Keras wraps what is assigned to a model in tracking ones, unknown to JAX.
             values = {part: list(arrays) for part, arrays in self._jax_state.items()}
+            if self._others is not None:
+                values = jax.tree_util.tree_map(lambda array: array.addressable_data(0), values)
             self._jax_state = jax.device_put(values, self._home)
         super().jax_state_sync()
 

@@ -6,6 +6,7 @@ An engine is a subclass of ``ParallelModel``, one for each backend, in its ``rep
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -41,6 +42,10 @@ _TRAINING_METHODS = (
 
 _NOT_THE_AUTHORS = ("befit", "builtins", "keras", "tensorflow", "torch")
 
+# How the backends say so. torch's CPU and JAX have no class of their own for it.
+_OUT_OF_MEMORY_TYPES = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
+_OUT_OF_MEMORY_TEXTS = ("RESOURCE_EXHAUSTED", "can't allocate memory")
+
 # What compile() leaves in a model, and what saving it writes down.
 _COMPILED_STATE = (
     "_compile_config",
@@ -50,6 +55,20 @@ _COMPILED_STATE = (
     "compiled",
     "optimizer",
 )
+
+
+def _advising(name: str) -> Any:
+    """Return Keras's method ``name``, with advice where memory ends."""
+
+    @functools.wraps(getattr(keras.Model, name))
+    def method(self: ParallelModel, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return getattr(super(ParallelModel, self), name)(*args, **kwargs)
+        except Exception as error:
+            self._advise(error)
+            raise
+
+    return method
 
 
 class ParallelModel(keras.Model):
@@ -69,6 +88,13 @@ class ParallelModel(keras.Model):
         self._allow_non_tensor_positional_args = True
         if template.built:
             self.built = True
+
+    fit = _advising("fit")
+    evaluate = _advising("evaluate")
+    predict = _advising("predict")
+    train_on_batch = _advising("train_on_batch")
+    test_on_batch = _advising("test_on_batch")
+    predict_on_batch = _advising("predict_on_batch")
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Run the template; an engine decides where."""
@@ -137,6 +163,16 @@ class ParallelModel(keras.Model):
         The weights stay the template's; the next step takes the devices again.
         """
 
+    def _advise(self, error: BaseException) -> None:
+        """Say beside an error that means "out of memory" what can be done about it."""
+        note = (
+            f"each of the {len(self.devices)} replicas ({', '.join(self.devices)}) needs memory for its own "
+            "rows of the batch, and for a copy of the weights; pass a smaller batch_size, or more devices"
+        )
+        # fit evaluates too, and passes on what that met.
+        if is_out_of_memory(error) and note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+
     def __getattr__(self, name: str) -> Any:
         inherited = getattr(super(), "__getattr__", None)  # torch's Module keeps its children behind one
         if inherited is not None:
@@ -160,6 +196,13 @@ class ParallelModel(keras.Model):
             yield template
         finally:
             vars(template).update(own)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether ``error`` says that a device has no memory left."""
+    if isinstance(error, MemoryError) or type(error).__name__ in _OUT_OF_MEMORY_TYPES:
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY_TEXTS)
 
 
 def available_devices(kind: str | None = None) -> list[str]:

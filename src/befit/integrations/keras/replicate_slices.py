@@ -15,7 +15,7 @@ from keras import ops
 from keras.src import backend
 
 from befit.errors import ReplicationError
-from befit.integrations.keras.replicate import ParallelModel
+from befit.integrations.keras.replicate import ParallelModel, is_out_of_memory
 
 # Replica i draws its random numbers from seed + i * this (mod 2**31 - 1): the golden ratio spreads the seeds
 # so far apart that no replica repeats, a few steps later, what another one drew.
@@ -143,8 +143,14 @@ def run_replica(
         )
     state = state_variables(template)
     before = [scope.get_current_value(variable) for variable in state]
-    with scope:
-        outputs = template(inputs, training=training)
+    try:
+        with scope:
+            outputs = template(inputs, training=training)
+    except Exception as error:
+        if is_out_of_memory(error):
+            rows = batch_tensors(inputs)[0].shape[0]
+            error.add_note(f"replica {replica} had {rows} rows; no weight has changed in this step")
+        raise
     after = [scope.get_current_value(variable) for variable in state]
     return Pass(
         outputs=outputs,

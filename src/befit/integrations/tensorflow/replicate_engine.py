@@ -41,6 +41,10 @@ class TensorFlowParallelModel(SlicedModel):
             )
         super().compile(*args, **kwargs)
 
+    def release(self) -> None:
+        """Drop the compiled steps and what they hold on the devices; the next call makes new ones."""
+        self.train_function = self.test_function = self.predict_function = None
+
     def _run_replicas(self, inputs: Any, training: bool | None) -> Pass:
         tensors = batch_tensors(inputs)
         if not tensors:

@@ -13,8 +13,8 @@ from befit.integrations.keras.replicate_slices import (
     batch_tensors,
     take_rows,
 )
+from befit.integrations.torch.replicate_crew import ReplicaProcesses
 from befit.integrations.torch.replicate_keras import KERAS, as_tuple, run_on_device, with_masks
-from befit.integrations.torch.replicate_processes import ReplicaProcesses
 from befit.integrations.torch.replicate_ranks import RankParallelModel
 from befit.integrations.torch.replicate_threads import ReplicaThreads, runs_in_processes, torch_device
 from befit.replicate.split import row_ranges, sub_batch_sizes
@@ -96,7 +96,7 @@ class ProcessModel(TorchParallelModel):
         results = self._processes.run(
             self.template,
             [(with_masks(part), training) for part in parts],
-            lambda template, _: as_tuple(run_on_device(template, 0, device, (parts[0], training))),
+            lambda sent, _: as_tuple(run_on_device(sent.model, 0, device, (parts[0], training))),
         )
         return [Pass(*result) for result in results]
 
