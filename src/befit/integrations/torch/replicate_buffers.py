@@ -76,11 +76,11 @@ def changes(modules: Sequence[Any], given: Mapping[Place, Given]) -> dict[Place,
         for name, buffer in module._buffers.items()
     }
     for place in {**given, **now}:
-        before, value = given.get(place), now.get(place)
-        if value is not (None if before is None else before.tensor):
-            found[place] = Change("replaced", value)
-        elif before is None:
-            pass
+        before: Given | None = given.get(place)
+        value: Any = now.get(place)
+        if before is None or value is not before.tensor:
+            if before is not None or value is not None:
+                found[place] = Change("replaced", value)
         elif value._version != before.version:
             found[place] = Change("written", value)
         elif value.layout is torch.strided:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+from torch.autograd.function import once_differentiable
 
 
 class Crew(Protocol):
@@ -62,7 +63,7 @@ class Collect(torch.autograd.Function):
         return torch.zeros((), device=device)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, _token: Any) -> Any:
         """Return the gradients of the weights, summed, and of the inputs."""
         weights, inputs = ctx.flight.crew.collect(ctx.flight)
@@ -80,7 +81,7 @@ class Start(torch.autograd.Function):
         return tuple(output.view_as(output) for output in outputs)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Send ``gradients`` to the replicas."""
         # Whether the graph is wanted once more is known to the engine alone.

@@ -38,7 +38,8 @@ class ParallelModule(torch.nn.Module):
     @property
     def replica_pids(self) -> list[int]:
         """The ids of the processes of the replicas, all but the first; empty where none run."""
-        return self._runner.pids
+        pids: list[int] = self._runner.pids
+        return pids
 
     def release(self) -> None:
         """End the processes or threads of the replicas; the next call starts new ones."""
