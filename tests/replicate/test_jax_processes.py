@@ -43,7 +43,7 @@ def launched(monkeypatch):
 def test_two_processes_with_two_devices_each_have_the_numbers_of_one(tmp_path):
     """Batch statistics, dropout, uneven batches, saving and going on: see world_cases.py."""
     address = f"127.0.0.1:{world_launch.free_port()}"
-    command = [sys.executable, str(world_launch.CASES)]
+    command = [sys.executable, str(world_launch.PROGRAM)]
     variables = {
         "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
         "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",

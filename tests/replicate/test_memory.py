@@ -10,7 +10,7 @@ pytestmark = pytest.mark.backends
 
 X = np.ones((7, 3), "float32")
 Y = np.ones((7, 2), "float32")
-ADVICE = "pass a smaller batch_size, or more devices"
+ADVICE = "pass a smaller batch, or more devices"
 
 
 class Huge(keras.layers.Layer):
@@ -65,7 +65,7 @@ def test_the_framework_s_own_error_gets_advice(backend, in_training):
     assert [ADVICE in note for note in caught.value.__notes__].count(True) == 1
     assert "each of the 4 replicas (cpu:0, cpu:1, cpu:2, cpu:3)" in "\n".join(caught.value.__notes__)
     if backend == "jax" and in_training:
-        return  # as on one device: Keras has taken the values out of the variables, and does not put them back
+        return  # as on one device: Keras has taken the values out of the variables
     for left, right in zip(before, template.get_weights(), strict=True):
         np.testing.assert_array_equal(left, right)
 

@@ -1,21 +1,16 @@
-"""Ray: two workers whose process group Ray, or a program on Ray, has made give the numbers of one process."""
+"""Ray Train: the two workers of a TorchTrainer give the numbers of one process."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import world_launch
 
-ray = pytest.importorskip("ray")
-
 pytestmark = pytest.mark.backends
-
-PATIENCE = 90.0  # seconds
 
 # What a worker runs; Ray sends functions of a test module by name, and workers do not know such modules.
 TRAIN = """
@@ -27,86 +22,58 @@ def train(settings):
     world = initialize(timeout=60)
     assert world.size == 2
     sys.path.insert(0, settings["here"])
+    import world_launch
+    sys.modules.update(dict.fromkeys(world_launch.WITHOUT))
     import world_cases
     session = world_cases.Session(world, world.size)
     session.train("mlp", world_cases.mlp, world_cases.X, world_cases.Y)
     np.savez(f"{settings['folder']}/results-{world.rank}.npz", **session.results)
-
-def make_group(rank, address):
-    from torch import distributed
-    distributed.init_process_group("gloo", init_method=f"tcp://{address}", rank=rank, world_size=2)
-
-def leave_group():
-    from torch import distributed
-    distributed.destroy_process_group()
 """
 
 
-@pytest.fixture(autouse=True)
-def _only_on_torch(backend):
+@pytest.fixture
+def trainer(backend, monkeypatch):
+    """Return what makes a TorchTrainer of two workers, on a cluster of this machine alone."""
     if backend != "torch":
         pytest.skip("torch.distributed is torch's")
+    pytest.importorskip("ray.train", exc_type=ImportError)
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
 
+    for name, value in world_launch.PROCESS.items():
+        monkeypatch.setenv(name, value)
 
-@pytest.fixture(autouse=True)
-def _cluster(monkeypatch):
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    def make(train, settings):
+        return TorchTrainer(
+            train,
+            train_loop_config=settings,
+            scaling_config=ScalingConfig(num_workers=2, use_gpu=False),
+            run_config=RunConfig(storage_path=settings["folder"], name="run"),
+        )
+
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
+    yield make
     ray.shutdown()
 
 
-@pytest.fixture
-def settings(tmp_path):
-    return {"folder": str(tmp_path), "here": str(world_launch.HERE)}
-
-
-def assert_numbers_of_one_process(folder):
-    import world_cases  # it imports Keras
-
-    from befit.replicate import World
-
-    session = world_cases.Session(World(), 2)
-    session.train("mlp", world_cases.mlp, world_cases.X, world_cases.Y)
-    for actual in world_launch.results(Path(folder), 2):
-        world_launch.assert_same(actual, session.results)
-    assert len(np.load(f"{folder}/results-0.npz").files) > 5
-
-
 @pytest.mark.timeout(200)
-def test_workers_that_made_their_own_group(settings):
-    """As the workers of a TorchTrainer have it before they call the training function."""
-    address = f"127.0.0.1:{world_launch.free_port()}"
-
-    def work(rank, program, settings):
-        namespace = {}
-        exec(program, namespace)
-        namespace["make_group"](rank, address)
-        namespace["train"](settings)
-        namespace["leave_group"]()
-
-    remote = ray.remote(max_retries=0)(work)
-    ray.get([remote.remote(rank, TRAIN, settings) for rank in range(2)], timeout=PATIENCE)
-    assert_numbers_of_one_process(settings["folder"])
-
-
-@pytest.mark.timeout(200)
-def test_the_workers_of_a_torch_trainer(settings):
-    """Needs the packages of ray[train], which the tests go without."""
-    pytest.importorskip("ray.train", exc_type=ImportError)
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+@pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\.")  # it sets deprecated options of its own
+def test_the_workers_of_a_torch_trainer_have_the_numbers_of_one_process(trainer, tmp_path):
+    """They find the process group that Ray Train has made before it calls the training function."""
 
     def train(settings):
         namespace = {}
         exec(settings["program"], namespace)
         namespace["train"](settings)
 
-    TorchTrainer(
-        train,
-        train_loop_config={**settings, "program": TRAIN},
-        scaling_config=ScalingConfig(num_workers=2, use_gpu=False),
-        run_config=RunConfig(storage_path=settings["folder"], name="run"),
-    ).fit()
-    assert_numbers_of_one_process(settings["folder"])
+    trainer(train, {"program": TRAIN, "folder": str(tmp_path), "here": str(world_launch.HERE)}).fit()
+    import world_cases  # it imports Keras
+
+    from befit.replicate import World
+
+    session = world_cases.Session(World(), 2)
+    session.train("mlp", world_cases.mlp, world_cases.X, world_cases.Y)
+    for actual in world_launch.results(tmp_path, 2):
+        world_launch.assert_same(actual, session.results)
+    assert len(session.results) > 5

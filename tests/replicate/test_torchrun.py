@@ -31,7 +31,7 @@ def _only_on_torch(backend):
 def test_every_process_has_the_numbers_of_one(count, tmp_path):
     """Models, modules, FSDP2, saving and what is refused: see world_cases.py."""
     code, output = world_launch.torchrun(
-        count, world_launch.CASES, WORLD_RESULTS=str(tmp_path), WORLD_COUNT=str(count)
+        count, world_launch.PROGRAM, WORLD_RESULTS=str(tmp_path), WORLD_COUNT=str(count)
     )
     assert code == 0, output
     assert "Traceback" not in output
@@ -87,9 +87,9 @@ def test_a_process_whose_others_never_come_says_so(rank, monkeypatch):
     variables = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     for name, value in variables.items():
         monkeypatch.setenv(name, str(value))
-    message = rf"process {rank} of 2 did not meet .* at 127.0.0.1:{port} within 2 s"
+    message = rf"process {rank} of 2 did not meet .* at 127.0.0.1:{port} within 1 s"
     with pytest.raises(ReplicationError, match=message):
-        initialize("torch", timeout=2)
+        initialize("torch", timeout=1)
 
 
 def test_a_world_ends_without_a_word(tmp_path):

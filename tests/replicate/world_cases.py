@@ -1,11 +1,10 @@
 """Models and modules that several processes and one have to make the same numbers of.
 
-Run by a launcher, each process writes its numbers into a file; the tests run the same cases in one process.
+Each process that ``world_launch.py`` starts runs them, and so do the tests in one process.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -220,20 +219,7 @@ def run(world, count, folder):
     return session.results
 
 
-def main():
-    from befit.replicate import initialize
-
-    world = initialize(timeout=60)
-    folder = Path(os.environ["WORLD_RESULTS"])
-    results = run(world, int(os.environ["WORLD_COUNT"]), folder)
-    np.savez(folder / f"results-{world.rank}.npz", **results)
-
-
 def run_alone(count):
     """Return what one process makes of all cases."""
     with tempfile.TemporaryDirectory() as folder:
         return run(World(), count, folder)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Launches the cases of ``world_cases.py`` in several processes, and waits for them."""
+"""Launches the cases of ``world_cases.py`` in several processes, and waits for them; what each of them runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-CASES = HERE / "world_cases.py"
+PROGRAM = Path(__file__)
 LIMIT = 110.0  # seconds
 LAUNCHER_VARIABLES = (
     "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "KERAS_DISTRIBUTION_", "JAX_COORDINATOR_", "OMPI_", "PMI_",
     "MPI_LOCAL", "SLURM_", "GROUP_", "ROLE_", "TORCHELASTIC_", "CUDA_VISIBLE_DEVICES",
 )  # fmt: skip
+PROCESS = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}  # on one core, on the loopback device
+# Keras imports them wherever they are installed, which takes longer than all cases together.
+WITHOUT = ("sklearn", "tensorflow")
 
 
 def free_port():
@@ -27,9 +30,9 @@ def free_port():
 
 
 def environment(**settings):
-    """Return the environment of a process that nobody has launched, on the loopback device, on one core."""
+    """Return the environment of a process that nobody has launched."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_VARIABLES)}
-    return plain | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"} | settings
+    return plain | PROCESS | settings
 
 
 def run_all(commands):
@@ -71,3 +74,20 @@ def assert_same(actual, expected):
     assert actual.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(actual[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def main():
+    """Run the cases in this process, and write its numbers into a file."""
+    from befit.replicate import initialize
+
+    sys.modules.update(dict.fromkeys(WITHOUT))  # as if they were not installed
+    world = initialize(timeout=60)
+    import world_cases
+
+    folder = Path(os.environ["WORLD_RESULTS"])
+    numbers = world_cases.run(world, int(os.environ["WORLD_COUNT"]), folder)
+    np.savez(folder / f"results-{world.rank}.npz", **numbers)
+
+
+if __name__ == "__main__":
+    main()

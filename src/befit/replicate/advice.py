@@ -8,7 +8,7 @@ _TEXTS = ("RESOURCE_EXHAUSTED", "can't allocate memory")
 
 
 def advise(error: BaseException, devices: tuple[str, ...]) -> None:
-    """Add a note to an error that means "out of memory": what can be done about it. A second call adds none."""
+    """Say beside an error that means "out of memory" what can be done about it; a second call adds nothing."""
     note = (
         f"each of the {len(devices)} replicas ({', '.join(devices)}) needs memory for its own rows of the "
         "batch, and for a copy of the weights; pass a smaller batch, or more devices"
@@ -19,7 +19,7 @@ def advise(error: BaseException, devices: tuple[str, ...]) -> None:
 
 
 def name_replica(error: BaseException, replica: int, count: int, devices: tuple[str, ...]) -> None:
-    """Add notes to an error that replica number ``replica`` of ``count`` has raised: which one, and advice."""
+    """Say beside an error that replica number ``replica`` of ``count`` raised it, and add advice."""
     error.add_note(f"raised in replica {replica} of {count}, on {devices[replica]}")
     advise(error, devices)
 

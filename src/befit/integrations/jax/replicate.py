@@ -18,6 +18,9 @@ def simulate_devices(count: int) -> None:
     """Make ``count`` CPU devices, or find that many."""
     try:
         jax.config.update("jax_num_cpu_devices", count)
+        # The devices share one pool of threads. With several steps under way, a device may wait for another
+        # one's part of a step while no thread is left for that; XLA then ends the process after 40 seconds.
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
     except RuntimeError as error:  # the backend runs, and its devices are what they are
         existing = len(_devices("cpu"))
         if existing < count:

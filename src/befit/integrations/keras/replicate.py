@@ -15,6 +15,7 @@ import keras
 
 from befit._internal.adapters import integration
 from befit.errors import ArgumentError, ReplicationError, UnsupportedObjectError
+from befit.replicate.advice import advise
 
 _BACKENDS = ("jax", "tensorflow", "torch")
 
@@ -42,10 +43,6 @@ _TRAINING_METHODS = (
 
 _NOT_THE_AUTHORS = ("befit", "builtins", "keras", "tensorflow", "torch")
 
-# How the backends say so. torch's CPU and JAX have no class of their own for it.
-_OUT_OF_MEMORY_TYPES = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
-_OUT_OF_MEMORY_TEXTS = ("RESOURCE_EXHAUSTED", "can't allocate memory")
-
 # What compile() leaves in a model, and what saving it writes down.
 _COMPILED_STATE = (
     "_compile_config",
@@ -65,7 +62,7 @@ def _advising(name: str) -> Any:
         try:
             return getattr(super(ParallelModel, self), name)(*args, **kwargs)
         except Exception as error:
-            self._advise(error)
+            advise(error, self.devices)
             raise
 
     return method
@@ -163,16 +160,6 @@ class ParallelModel(keras.Model):
         The weights stay the template's; the next step takes the devices again.
         """
 
-    def _advise(self, error: BaseException) -> None:
-        """Say beside an error that means "out of memory" what can be done about it."""
-        note = (
-            f"each of the {len(self.devices)} replicas ({', '.join(self.devices)}) needs memory for its own "
-            "rows of the batch, and for a copy of the weights; pass a smaller batch_size, or more devices"
-        )
-        # fit evaluates too, and passes on what that met.
-        if is_out_of_memory(error) and note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
-
     def __getattr__(self, name: str) -> Any:
         inherited = getattr(super(), "__getattr__", None)  # torch's Module keeps its children behind one
         if inherited is not None:
@@ -196,13 +183,6 @@ class ParallelModel(keras.Model):
             yield template
         finally:
             vars(template).update(own)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether ``error`` says that a device has no memory left."""
-    if isinstance(error, MemoryError) or type(error).__name__ in _OUT_OF_MEMORY_TYPES:
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY_TEXTS)
 
 
 def available_devices(kind: str | None = None) -> list[str]:

@@ -15,7 +15,8 @@ from keras import ops
 from keras.src import backend
 
 from befit.errors import ReplicationError
-from befit.integrations.keras.replicate import ParallelModel, is_out_of_memory
+from befit.integrations.keras.replicate import ParallelModel
+from befit.replicate.advice import is_out_of_memory
 
 # Replica i draws its random numbers from seed + i * this (mod 2**31 - 1): the golden ratio spreads the seeds
 # so far apart that no replica repeats, a few steps later, what another one drew.
@@ -37,6 +38,27 @@ class Pass:
     """The new value of each state variable, ``None`` where it was left alone."""
 
 
+@dataclass(frozen=True)
+class Variables:
+    """The variables of a template, found once for all replicas: Keras goes through all layers for them."""
+
+    every: list[Any]
+    state: list[Any]
+    """Those that a forward pass may assign: statistics, seeds, counters."""
+    seeds: frozenset[int]
+    """The ids of those that are states of random generators."""
+
+    @staticmethod
+    def of(template: Any) -> Variables:
+        """Return the variables of ``template``."""
+        seeds = (
+            id(generator.state)
+            for layer in template._flatten_layers()
+            for generator in getattr(layer, "_seed_generators", ())
+        )
+        return Variables(template.variables, list(template.non_trainable_variables), frozenset(seeds))
+
+
 class SlicedModel(ParallelModel):
     """A ``ParallelModel`` whose replicas each get a slice of the batch."""
 
@@ -55,8 +77,9 @@ class SlicedModel(ParallelModel):
         self._forward_passes += 1
         if backend.in_stateless_scope() or not self.template.built:  # shapes only, or somebody else's scope
             return self.template(inputs, training=training)
-        merged = self._run_replicas(inputs, training)
-        for variable, value in zip(state_variables(self.template), merged.updates, strict=True):
+        variables = self._variables()
+        merged = self._run_replicas(inputs, training, variables)
+        for variable, value in zip(variables.state, merged.updates, strict=True):
             if value is not None:
                 variable.assign(value)
         for loss in merged.losses:
@@ -88,23 +111,27 @@ class SlicedModel(ParallelModel):
             )
         return result
 
-    def _run_replicas(self, inputs: Any, training: bool | None) -> Pass:
+    def _variables(self) -> Variables:
+        return Variables.of(self.template)
+
+    def _run_replicas(self, inputs: Any, training: bool | None, variables: Variables) -> Pass:
         """Return what all replicas came to together. An engine's part."""
         raise NotImplementedError
 
-    def _merge(self, passes: list[Pass], sizes: list[Any], rows: Any) -> Pass:
+    def _merge(self, passes: list[Pass], sizes: list[Any], rows: Any, variables: Variables) -> Pass:
         """Put the replicas' results together; ``sizes`` are their rows, ``rows`` the whole batch's."""
         if len(passes) == 1:
             return passes[0]
         for one, size in zip(passes, sizes, strict=True):
             _check_rows(one.outputs, size)
-        seeds = seed_ids(self.template)
         updates = [
             values[0]
-            if values[0] is None or id(variable) in seeds or not keras.backend.is_float_dtype(variable.dtype)
+            if values[0] is None
+            or id(variable) in variables.seeds
+            or not keras.backend.is_float_dtype(variable.dtype)
             else _mean(values, sizes, rows)
             for variable, values in zip(
-                state_variables(self.template),
+                variables.state,
                 zip(*(one.updates for one in passes), strict=True),
                 strict=True,
             )
@@ -126,23 +153,25 @@ class SlicedModel(ParallelModel):
 
 
 def run_replica(
-    template: Any, replica: int, inputs: Any, training: bool | None, copy: Callable[[Any], Any]
+    template: Any,
+    replica: int,
+    inputs: Any,
+    training: bool | None,
+    copy: Callable[[Any], Any],
+    variables: Variables,
 ) -> Pass:
     """Run ``template`` on ``inputs``; ``copy`` brings a variable's value to the replica's device."""
-    variables = template.variables
-    seeds = seed_ids(template)
     with backend.AutocastScope(None):  # mixed precision shows a variable rounded, with another dtype
-        values = [copy(variable.value) for variable in variables]
+        values = [copy(variable.value) for variable in variables.every]
         if replica:
             values = [
-                _shifted_seed(value, replica) if id(variable) in seeds else value
-                for variable, value in zip(variables, values, strict=True)
+                _shifted_seed(value, replica) if id(variable) in variables.seeds else value
+                for variable, value in zip(variables.every, values, strict=True)
             ]
         scope = keras.StatelessScope(
-            state_mapping=list(zip(variables, values, strict=True)), collect_losses=True
+            state_mapping=list(zip(variables.every, values, strict=True)), collect_losses=True
         )
-    state = state_variables(template)
-    before = [scope.get_current_value(variable) for variable in state]
+    before = [scope.get_current_value(variable) for variable in variables.state]
     try:
         with scope:
             outputs = template(inputs, training=training)
@@ -151,27 +180,13 @@ def run_replica(
             rows = batch_tensors(inputs)[0].shape[0]
             error.add_note(f"replica {replica} had {rows} rows; no weight has changed in this step")
         raise
-    after = [scope.get_current_value(variable) for variable in state]
+    after = [scope.get_current_value(variable) for variable in variables.state]
     return Pass(
         outputs=outputs,
         masks=[getattr(output, "_keras_mask", None) for output in keras.tree.flatten(outputs)],
         losses=list(scope.losses),
         updates=[None if new is old else new for old, new in zip(before, after, strict=True)],
     )
-
-
-def state_variables(template: Any) -> list[Any]:
-    """Return the variables that a forward pass may assign: statistics, seeds, counters."""
-    return list(template.non_trainable_variables)
-
-
-def seed_ids(template: Any) -> set[int]:
-    """Return the ids of the variables that are states of random generators."""
-    return {
-        id(generator.state)
-        for layer in template._flatten_layers()
-        for generator in getattr(layer, "_seed_generators", ())
-    }
 
 
 def batch_tensors(inputs: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from befit.integrations.keras.replicate import ParallelModel, refuse_engine
 from befit.integrations.keras.replicate_slices import (
     Pass,
     SlicedModel,
+    Variables,
     batch_tensors,
     run_replica,
     take_rows,
@@ -45,35 +46,42 @@ class TensorFlowParallelModel(SlicedModel):
         """Drop the compiled steps and what they hold on the devices; the next call makes new ones."""
         self.train_function = self.test_function = self.predict_function = None
 
-    def _run_replicas(self, inputs: Any, training: bool | None) -> Pass:
+    def _run_replicas(self, inputs: Any, training: bool | None, variables: Variables) -> Pass:
         tensors = batch_tensors(inputs)
         if not tensors:
             raise ReplicationError("no input has rows, so there is nothing to split")
         count = len(self.devices)
         known = tensors[0].shape[0]
         if known is not None:
-            return self._run_slices(inputs, training, sub_batch_sizes(known, count), known)
+            return self._run_slices(inputs, training, sub_batch_sizes(known, count), known, variables)
         rows = tf.shape(tensors[0])[0]
         # A batch with fewer rows than devices would leave replicas with empty slices, and statistics over
         # nothing are NaN: it runs on the first device.
         return self._run_either(
             rows >= count,
-            lambda: self._run_slices(inputs, training, _dynamic_sizes(rows, count), rows),
-            lambda: self._run_slices(inputs, training, [rows], rows),
+            lambda: self._run_slices(inputs, training, _dynamic_sizes(rows, count), rows, variables),
+            lambda: self._run_slices(inputs, training, [rows], rows, variables),
         )
 
-    def _run_slices(self, inputs: Any, training: bool | None, sizes: list[Any], rows: Any) -> Pass:
+    def _run_slices(
+        self, inputs: Any, training: bool | None, sizes: list[Any], rows: Any, variables: Variables
+    ) -> Pass:
         passes = []
         ranges = row_ranges(sizes)
         for replica, device in enumerate(self._tf_devices[: len(sizes)]):
             with tf.device(device):
                 passes.append(
                     run_replica(
-                        self.template, replica, take_rows(inputs, *ranges[replica]), training, tf.identity
+                        self.template,
+                        replica,
+                        take_rows(inputs, *ranges[replica]),
+                        training,
+                        tf.identity,
+                        variables,
                     )
                 )
         with tf.device(self._tf_devices[0]):
-            return self._merge(passes, sizes, rows)
+            return self._merge(passes, sizes, rows, variables)
 
     def _run_either(self, condition: Any, run_split: Any, run_whole: Any) -> Pass:
         """Return the result of one of two passes, chosen when the graph runs."""

@@ -10,11 +10,12 @@ from befit.errors import ReplicationError
 from befit.integrations.keras.replicate_slices import (
     Pass,
     SlicedModel,
+    Variables,
     batch_tensors,
     take_rows,
 )
 from befit.integrations.torch.replicate_crew import ReplicaProcesses
-from befit.integrations.torch.replicate_keras import KERAS, as_tuple, run_on_device, with_masks
+from befit.integrations.torch.replicate_keras import KERAS, FollowedModel, as_tuple, run_on_device, with_masks
 from befit.integrations.torch.replicate_ranks import RankParallelModel
 from befit.integrations.torch.replicate_threads import ReplicaThreads, runs_in_processes, torch_device
 from befit.replicate.split import row_ranges, sub_batch_sizes
@@ -28,11 +29,11 @@ class TorchParallelModel(SlicedModel):
         if kwargs.get("jit_compile") is True:
             raise ReplicationError(
                 "jit_compile=True hands the whole step to torch.compile, which cannot follow replicas in "
-                "threads; leave jit_compile at 'auto'"
+                "threads and processes; leave jit_compile at 'auto'"
             )
         super().compile(*args, **kwargs)
 
-    def _run_replicas(self, inputs: Any, training: bool | None) -> Pass:
+    def _run_replicas(self, inputs: Any, training: bool | None, variables: Variables) -> Pass:
         tensors = batch_tensors(inputs)
         lengths = {int(tensor.shape[0]) for tensor in tensors}
         if len(lengths) != 1:
@@ -45,9 +46,9 @@ class TorchParallelModel(SlicedModel):
         parts = [take_rows(inputs, *ends) for ends in row_ranges(sizes)]
         # Concatenating moves to the first device, where Keras computes the loss.
         with keras.device(str(torch_device(self.devices[0]))):
-            return self._merge(self._run_parts(parts, training), sizes, rows)
+            return self._merge(self._run_parts(parts, training, variables), sizes, rows, variables)
 
-    def _run_parts(self, parts: list[Any], training: bool | None) -> list[Pass]:
+    def _run_parts(self, parts: list[Any], training: bool | None, variables: Variables) -> list[Pass]:
         """Return what each replica makes of its part of the inputs. A subclass's part."""
         raise NotImplementedError
 
@@ -59,10 +60,10 @@ class ThreadedModel(TorchParallelModel):
         super().__init__(template, devices)
         self._threads = ReplicaThreads(devices)
 
-    def _run_parts(self, parts: list[Any], training: bool | None) -> list[Pass]:
+    def _run_parts(self, parts: list[Any], training: bool | None, variables: Variables) -> list[Pass]:
         def run(replica: int) -> Pass:
             return run_on_device(
-                self.template, replica, self._threads.devices[replica], (parts[replica], training)
+                self.template, replica, self._threads.devices[replica], (parts[replica], training), variables
             )
 
         return self._threads.run(run, len(parts))
@@ -78,6 +79,7 @@ class ProcessModel(TorchParallelModel):
     def __init__(self, template: Any, devices: tuple[str, ...]) -> None:
         super().__init__(template, devices)
         self._processes = ReplicaProcesses(devices, KERAS)
+        self._followed: FollowedModel | None = None
 
     @property
     def replica_pids(self) -> list[int]:
@@ -87,16 +89,23 @@ class ProcessModel(TorchParallelModel):
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the model; what was frozen or unfrozen before holds from now on."""
         super().compile(*args, **kwargs)
+        self._followed = None
         self._processes.send_anew()
 
-    def _run_parts(self, parts: list[Any], training: bool | None) -> list[Pass]:
+    def _variables(self) -> Variables:
+        # Kept from step to step: looking for them costs a launch-bound model a tenth of its step.
+        if self._followed is None or not self._followed.is_whole():
+            self._followed = FollowedModel(self.template)
+        return self._followed.variables
+
+    def _run_parts(self, parts: list[Any], training: bool | None, variables: Variables) -> list[Pass]:
         device = torch_device(self.devices[0])
         if len(parts) == 1:
-            return [run_on_device(self.template, 0, device, (parts[0], training))]
+            return [run_on_device(self.template, 0, device, (parts[0], training), variables)]
         results = self._processes.run(
             self.template,
             [(with_masks(part), training) for part in parts],
-            lambda sent, _: as_tuple(run_on_device(sent.model, 0, device, (parts[0], training))),
+            lambda sent, _: as_tuple(run_on_device(sent.model, 0, device, (parts[0], training), variables)),
         )
         return [Pass(*result) for result in results]
 

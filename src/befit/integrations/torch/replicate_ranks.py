@@ -12,10 +12,9 @@ from befit.errors import ReplicationError
 from befit.integrations.keras.replicate_slices import (
     Pass,
     SlicedModel,
+    Variables,
     batch_tensors,
     run_replica,
-    seed_ids,
-    state_variables,
     take_rows,
 )
 from befit.integrations.torch.replicate_collectives import (
@@ -80,7 +79,7 @@ class RankParallelModel(SlicedModel):
         self._bring_into_step()
         return result
 
-    def _run_replicas(self, inputs: Any, training: bool | None) -> Pass:
+    def _run_replicas(self, inputs: Any, training: bool | None, variables: Variables) -> Pass:
         tensors = batch_tensors(inputs)
         lengths = {int(tensor.shape[0]) for tensor in tensors}
         if len(lengths) != 1:
@@ -98,10 +97,10 @@ class RankParallelModel(SlicedModel):
             self._gradients.watch(self.template.parameters())
         own = take_rows(inputs, rows.first, rows.end) if not _wants_gradient(tensors) else _own(inputs, rows)
         with random_numbers_of(rows.rank, when=bool(training)):
-            one = run_replica(self.template, rows.rank, own, training, _same)
-        return self._gather_pass(one, rows)
+            one = run_replica(self.template, rows.rank, own, training, _same, variables)
+        return self._gather_pass(one, rows, variables)
 
-    def _gather_pass(self, one: Pass, rows: Rows) -> Pass:
+    def _gather_pass(self, one: Pass, rows: Rows, variables: Variables) -> Pass:
         for output in keras.tree.flatten(one.outputs):
             if not output.ndim or len(output) != rows.end - rows.first:
                 raise ReplicationError(
@@ -115,17 +114,16 @@ class RankParallelModel(SlicedModel):
             ),
             masks=[None if mask is None else gather(mask, rows, None) for mask in one.masks],
             losses=[mean_by_rows(loss, rows, self._gradients) for loss in one.losses],
-            updates=self._merge_updates(one.updates, rows),
+            updates=self._merge_updates(one.updates, rows, variables),
         )
 
-    def _merge_updates(self, updates: list[Any], rows: Rows) -> list[Any]:
-        seeds = seed_ids(self.template)
+    def _merge_updates(self, updates: list[Any], rows: Rows, variables: Variables) -> list[Any]:
         merged = list(updates)
         means: dict[Any, list[int]] = {}  # indices by dtype
-        for index, (variable, value) in enumerate(zip(state_variables(self.template), updates, strict=True)):
+        for index, (variable, value) in enumerate(zip(variables.state, updates, strict=True)):
             if value is None:
                 continue
-            if id(variable) in seeds:  # the shifted seed of this replica, and how far it has come
+            if id(variable) in variables.seeds:  # the shifted seed of this replica, and how far it has come
                 merged[index] = torch.stack([variable.value[0].to(value.dtype), value[1]])
             elif value.is_floating_point():
                 means.setdefault(value.dtype, []).append(index)

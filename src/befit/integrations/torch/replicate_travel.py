@@ -31,7 +31,7 @@ def dumps_model(
     Args:
         value: What is pickled, as it is.
         weights: Tensors of which only the places are pickled.
-        classes: Classes and functions in it, which travel whole where the other process could not import them.
+        classes: Classes and functions in it, which travel whole where the other process cannot import them.
         without: Objects in it that become ``None``.
         reduce: How certain objects are pickled.
 
