@@ -131,15 +131,15 @@ def test_a_killed_process_is_named_and_the_weights_are_safe(parallel, when):
     if when == "before the next step":
         os.kill(pids[0], signal.SIGKILL)
         assert gone(pids[0])
-    with pytest.raises(ReplicaDiedError) as caught:
+    with pytest.raises(ReplicaDiedError) as caught:  # noqa: PT012 - one of these, according to `when`
         outputs = parallel(batch(101.0 if when == "forward" else 1.0))
         if when == "between":
             os.kill(pids[0], signal.SIGKILL)
             assert gone(pids[0])
         (outputs[3] * (1000.0 if when == "backward" else 1.0)).sum().backward()
     assert str(caught.value).startswith(
-        "the process of replica 1, on cpu:1, was killed by SIGKILL (out of memory?); the batch in work is lost, "
-        "and the weights are those from before it"
+        "the process of replica 1, on cpu:1, was killed by SIGKILL (out of memory?); the batch in work is "
+        "lost, and the weights are those from before it"
     )
     torch.testing.assert_close(parallel.template.weight.detach(), before)
     assert works(parallel), "new processes"

@@ -59,9 +59,9 @@ MODULES = {
     "conv": lambda: nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Flatten()),
     "lstm": lambda: nn.Sequential(nn.Unflatten(1, (2, 2)), nn.LSTM(2, 3, batch_first=True), First()),
     "weight_norm": lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))),
-    "channels_last": lambda: nn.Sequential(nn.Unflatten(1, (2, 2, 1)), nn.Conv2d(2, 3, (2, 1)), nn.Flatten()).to(
-        memory_format=torch.channels_last
-    ),
+    "channels_last": lambda: nn.Sequential(
+        nn.Unflatten(1, (2, 2, 1)), nn.Conv2d(2, 3, (2, 1)), nn.Flatten()
+    ).to(memory_format=torch.channels_last),
 }  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_a_graph_is_gone_through_as_often_as_it_is_kept():
     loss.backward()
     for once, parameter in zip(first, template.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, 2 * once)
-    with pytest.raises(RuntimeError, match="backward through the graph a second time|freed"):
+    with pytest.raises(RuntimeError, match=r"backward through the graph a second time|freed"):
         loss.backward()
 
 
@@ -321,7 +321,7 @@ def test_differentiating_twice_is_refused():
     parallel = replicated(MODULES["mlp"]())
     batch = rows(6, 4).requires_grad_()
     (gradient,) = torch.autograd.grad(parallel(batch).pow(2).sum(), batch, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable|engine='threads'"):
+    with pytest.raises(RuntimeError, match=r"once_differentiable|engine='threads'"):
         gradient.pow(2).sum().backward()
 
 

@@ -8,7 +8,7 @@ _TEXTS = ("RESOURCE_EXHAUSTED", "can't allocate memory")
 
 
 def advise(error: BaseException, devices: tuple[str, ...]) -> None:
-    """Say beside an error that means "out of memory" what can be done about it; a second call adds nothing."""
+    """Say beside an error that means "out of memory" what can be done; a second call adds nothing."""
     note = (
         f"each of the {len(devices)} replicas ({', '.join(devices)}) needs memory for its own rows of the "
         "batch, and for a copy of the weights; pass a smaller batch, or more devices"

@@ -36,7 +36,8 @@ def multi_gpu_model(
             template. It may be built or not, compiled or not.
         gpus: how many devices, 2 or more, or a list of device ids. ``None`` takes all there are. Where there
             are no GPUs, it counts virtual CPU devices, see ``simulate_devices``.
-        devices: instead of ``gpus``: names of devices, ``"cpu:0..1"`` or ``["gpu:0", "gpu:2"]``.
+        devices: instead of ``gpus``: names of devices, ``"cpu:0..1"`` or ``["gpu:0", "gpu:2"]``. On torch and
+            TensorFlow a name that stands there twice gets two replicas.
         engine: torch only, what runs the replicas: ``"processes"``, a process for each but the first, or
             ``"threads"`` of this process, for debugging and for Python without the GIL. ``"auto"`` takes
             processes on GPUs and threads on virtual CPU devices.
