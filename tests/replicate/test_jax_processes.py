@@ -50,6 +50,7 @@ def test_two_processes_with_two_devices_each_have_the_numbers_of_one(tmp_path):
         "WORLD_RESULTS": str(tmp_path),
         "WORLD_COUNT": "2",
         "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as conftest.py has it for this process
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
     }
     codes, outputs = world_launch.run_all(

@@ -1,4 +1,4 @@
-"""Launches the cases of ``world_cases.py`` in several processes, and waits for them; what each of them runs."""
+"""Launches the cases of ``world_cases.py`` in several processes; what each of them runs."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def assert_same(actual, expected):
 
 def main():
     """Run the cases in this process, and write its numbers into a file."""
-    from befit.replicate import initialize
-
     sys.modules.update(dict.fromkeys(WITHOUT))  # as if they were not installed
-    world = initialize(timeout=60)
     import world_cases
 
+    from befit.replicate import initialize
+
+    world = initialize(timeout=60)
     folder = Path(os.environ["WORLD_RESULTS"])
     numbers = world_cases.run(world, int(os.environ["WORLD_COUNT"]), folder)
     np.savez(folder / f"results-{world.rank}.npz", **numbers)

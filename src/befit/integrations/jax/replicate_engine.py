@@ -54,8 +54,7 @@ class JaxParallelModel(ParallelModel):
         (self._home,) = jnp.zeros(()).devices()
         self._jax_state = None
         self._others = Others(mesh) if jax.process_count() > 1 else None
-        if self._others is not None and template.built:
-            self._others.bring_into_step(template.variables)
+        self._bring_into_step()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Run the template; called outside fit, evaluate and predict, on one device."""
@@ -74,6 +73,8 @@ class JaxParallelModel(ParallelModel):
                 "run_eagerly=True and jit_compile=False compute in one process, and this program has "
                 f"{jax.process_count()}; leave both out"
             )
+        if self.optimizer is not None and self.optimizer.built:  # with states of an earlier training
+            self._bring_into_step()
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
         """Save the template; of several processes, only the first of each machine does."""
@@ -86,14 +87,22 @@ class JaxParallelModel(ParallelModel):
     def load_weights(self, *args: Any, **kwargs: Any) -> Any:
         """Load the template's weights; those that the first process has read are everybody's."""
         result = super().load_weights(*args, **kwargs)
-        if self._others is not None:
-            self._others.bring_into_step(self.template.variables)
+        self._bring_into_step()
         return result
 
     def release(self) -> None:
         """Drop the compiled programs, and with them what they hold on the devices; the next step compiles."""
         self.train_function = self.test_function = self.predict_function = None
         self._jax_state = None
+
+    def _bring_into_step(self) -> None:
+        """Give every process the first one's weights and states, and those of the optimizer."""
+        if self._others is None or not self.template.built:
+            return
+        variables = list(self.template.variables)
+        if self.optimizer is not None:
+            variables += self.optimizer.variables
+        self._others.bring_into_step(variables)
 
     @property
     def _writes(self) -> bool:

@@ -28,13 +28,22 @@ def hold(host: str, port: int, rank: int, size: int, deadline: float) -> None:
     if rank:
         _answer(host, port, rank, deadline)
     else:
-        _call(port, size, deadline)
+        _call(host, port, size, deadline)
 
 
-def _call(port: int, size: int, deadline: float) -> None:
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can be meant.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("node1")
+    (True, True, False)
+    """
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _call(host: str, port: int, size: int, deadline: float) -> None:
     present: dict[int, socket.socket] = {}
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(_listen(port))
+        listening = stack.enter_context(_listen(host, port))
         while len(present) < size - 1:
             try:
                 listening.settimeout(_remaining(deadline))
@@ -67,7 +76,9 @@ def _answer(host: str, port: int, rank: int, deadline: float) -> None:
         time.sleep(_AGAIN)
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
+    if is_loopback(host):
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))

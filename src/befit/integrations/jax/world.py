@@ -44,10 +44,13 @@ def join(launched: settings.Launch | None, timeout: float) -> tuple[int, int] | 
     deadline = time.monotonic() + timeout
     try:
         roll_call.hold(host, port, launched.rank, launched.size, deadline)
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         jax.distributed.initialize(
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            address,
             launched.size,
             launched.rank,
+            # A program on one machine is not to be reached from others.
+            coordinator_bind_address=address if roll_call.is_loopback(host) else None,
             local_device_ids=[launched.local_rank] if takes_one else None,
             cluster_detection_method="deactivate",
             initialization_timeout=max(10, int(deadline - time.monotonic())),

@@ -37,7 +37,8 @@ class BufferCopies:
         """Return the copy of ``buffer``, which is at ``place``, on the replica's device."""
         if buffer not in self._copies:
             with torch.inference_mode(False):  # an inference tensor would count no versions
-                copy = buffer.detach().to(self._device, copy=True)
+                own = buffer if buffer.is_leaf else buffer.detach()  # a leaf may want a gradient
+                copy = own.to(self._device, copy=True)
             self._copies[buffer] = Given(copy, copy._version, buffer)
         self.given[place] = self._copies[buffer]
         return self._copies[buffer].tensor

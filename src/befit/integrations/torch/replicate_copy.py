@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -38,6 +39,10 @@ class Pass(NamedTuple):
     """The buffers from before; of the caller's own replica only."""
 
 
+Merge = Callable[[list[Pass]], Any]
+"""Returns the passes of all replicas as one result."""
+
+
 class ModuleThreads:
     """Runs replicas in threads of this process."""
 
@@ -46,10 +51,12 @@ class ModuleThreads:
     def __init__(self, names: tuple[str, ...]) -> None:
         self._threads = ReplicaThreads(names)
 
-    def run(self, template: Any, calls: Sequence[Call]) -> list[Pass]:
-        """Return what each replica makes of its call."""
-        return self._threads.run(
-            lambda replica: run_copy(template, self._threads.devices[replica], calls[replica]), len(calls)
+    def run(self, template: Any, calls: Sequence[Call], merge: Merge) -> Any:
+        """Return what ``merge`` makes of what each replica makes of its call."""
+        return merge(
+            self._threads.run(
+                lambda replica: run_copy(template, self._threads.devices[replica], calls[replica]), len(calls)
+            )
         )
 
     def release(self) -> None:
@@ -64,24 +71,24 @@ class ModuleProcesses:
         self._device = torch_device(names[0])
         self._processes = ReplicaProcesses(names, MODULE)
         self._own: Any = None
-        self._of: SentModel | None = None
+        self._of = 0  # the key of the model that it runs
 
     @property
     def pids(self) -> list[int]:
         """The ids of the processes that run."""
         return self._processes.pids
 
-    def run(self, template: Any, calls: Sequence[Call]) -> list[Pass]:
-        """Return what each replica makes of its call."""
+    def run(self, template: Any, calls: Sequence[Call], merge: Merge) -> Any:
+        """Return what ``merge`` makes of what each replica makes of its call."""
         if len(calls) == 1:
-            return [run_copy(template, self._device, calls[0])]
-        return self._processes.run(template, calls, self._run_here)
+            return merge([run_copy(template, self._device, calls[0])])
+        return self._processes.run(template, calls, self._run_here, merge)
 
     def _run_here(self, sent: SentModel, call: Call) -> Pass:
         if not sent.is_on(self._device):
             return run_copy(sent.model, self._device, call)
-        if self._of is not sent:
-            self._of = sent
+        if self._of != sent.key:
+            self._of = sent.key
             self._own = _OwnRunner(sent.model, self._device, copies_buffers=False)
         own: Pass = self._own(
             pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(self._device), call)
@@ -90,7 +97,7 @@ class ModuleProcesses:
 
     def release(self) -> None:
         """End the processes."""
-        self._own = self._of = None
+        self._own, self._of = None, 0
         self._processes.release()
 
 
@@ -186,6 +193,11 @@ class _FollowedModule:
                     "the module has a lazy parameter, which has no shape yet; call the module itself once, "
                     "on a batch, before it is replicated"
                 )
+            if weight.layout is not torch.strided:
+                raise ReplicationError(
+                    "the module has a sparse parameter or buffer, which processes cannot share; make it "
+                    "dense, or pass engine='threads'"
+                )
         registries = [
             registry for part in parts for registry in (part._parameters, part._buffers, part._modules)
         ]
@@ -193,16 +205,24 @@ class _FollowedModule:
         self._hooks = [
             hooks
             for part in parts
-            for hooks in (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)
+            for hooks in (
+                part._forward_hooks,
+                part._forward_pre_hooks,
+                part._backward_hooks,
+                part._backward_pre_hooks,
+            )
         ]
-        self._hook_count = sum(map(len, self._hooks))
+        self._hook_keys = self._find_hooks()
 
     def is_whole(self) -> bool:
-        """Return whether the module has the same tensors, parts and number of hooks as then."""
-        return sum(map(len, self._hooks)) == self._hook_count and all(
+        """Return whether the module has the same tensors, parts and hooks as then."""
+        return self._find_hooks() == self._hook_keys and all(
             len(registry) == len(seen) and all(map(operator.is_, registry.values(), seen))
             for registry, seen in self._registries
         )
+
+    def _find_hooks(self) -> list[int]:
+        return list(itertools.chain.from_iterable(self._hooks))  # torch numbers all hooks there ever were
 
 
 MODULE = ModelKind(

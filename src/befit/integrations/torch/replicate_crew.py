@@ -53,10 +53,17 @@ class ReplicaProcesses:
         """The ids of the processes that run."""
         return self._crew.pids if self._crew is not None and self._crew.is_running else []
 
-    def run(self, model: Any, parts: Sequence[Any], local: Callable[[SentModel, Any], Any]) -> list[Any]:
-        """Return what the model makes of each of ``parts``; ``local`` runs it on the first.
+    def run(
+        self,
+        model: Any,
+        parts: Sequence[Any],
+        local: Callable[[SentModel, Any], Any],
+        merge: Callable[[list[Any]], Any] = lambda results: results,
+    ) -> Any:
+        """Return what ``merge`` makes of what the model makes of each of ``parts``; ``local`` runs the first.
 
-        Tensors in a result of another process lie in memory that the next call writes to.
+        Tensors in a result of another process lie in memory that the next call writes to, which may be one
+        of another thread as soon as ``merge`` has returned.
 
         Raises:
             ReplicaDiedError: a process ended; the others have been ended too.
@@ -70,7 +77,7 @@ class ReplicaProcesses:
             if self._sent is None or not self._sent.holds(model):
                 self._sent = None  # in case that it does not arrive
                 self._sent = SentModel(model, self._kind, crew.replicas)
-            return crew.run(self._sent, parts, local)
+            return merge(crew.run(self._sent, parts, local))
 
     def send_anew(self) -> None:
         """Send the model again before the next call, whether or not a change can be seen."""
@@ -97,8 +104,15 @@ class Crew:
         self._keys = itertools.count(1)
         self._flights: dict[int, list[tuple[ReplicaProcess, int]]] = {}  # the boxes that a graph looks at
         self._lock = threading.RLock()
-        share, ours = _threads(names)
-        self.end = weakref.finalize(self, _end_all, self.replicas, self._owner, torch.get_num_threads())
+        self._is_at_work = False
+        self._under_way: weakref.ref[Flight] | None = None  # the backward pass that has asked for gradients
+        self._gradient_boxes: list[tuple[ReplicaProcess, int]] = []  # and the boxes that it has sent
+        # Replicas on the CPU share its cores: with more threads than cores they would wait for each other.
+        threads = _threads_alone()
+        share = max(1, threads // len(names))
+        self.threads = threads if all(name.startswith("cpu") for name in names) else None
+        """How many threads this process had before it left some to the replicas, if it has."""
+        self.end = weakref.finalize(self, _end_all, self.replicas, self._owner, self.threads)
         """Ends the processes."""
         try:
             for number, name in enumerate(names[1:], 1):
@@ -109,8 +123,8 @@ class Crew:
         except BaseException:
             self.end()
             raise
-        if ours is not None:
-            torch.set_num_threads(ours)
+        if self.threads is not None:
+            torch.set_num_threads(share)
 
     @property
     def is_running(self) -> bool:
@@ -126,15 +140,22 @@ class Crew:
     def at_work(self) -> Iterator[None]:
         """Have the replicas to oneself; they are ended by an error after which they cannot be asked again."""
         with self._lock:
+            if self._is_at_work:
+                raise ReplicationError(
+                    "the forward pass of a replicated model calls another one, which is replicated on the "
+                    "same devices, and these are at work; replicate the outer model alone"
+                )
+            self._is_at_work = True
             try:
-                for replica in self.replicas:
-                    replica.drain()
+                self._receive_gradients()
                 yield
             except BaseException as error:
                 # Between question and answer a replica cannot be asked anything else.
                 if isinstance(error, ReplicaDiedError) or any(one.waits_for for one in self.replicas):
                     self.end()
                 raise
+            finally:
+                self._is_at_work = False
 
     def run(self, sent: SentModel, parts: Sequence[Any], local: Callable[[SentModel, Any], Any]) -> list[Any]:
         """Return what each replica makes of its part."""
@@ -213,11 +234,11 @@ class Crew:
         self._check(flight)
         rest = iter(gradients)
         with self.at_work():
+            self._under_way = weakref.ref(flight)
             for replica, count in zip(flight.replicas, flight.outputs, strict=True):
                 own = [next(rest) for _ in range(count)]
-                flight.sent.make_room(replica)
                 box, places = replica.put([one for one in own if one is not None])
-                flight.boxes.append((replica, box))
+                self._gradient_boxes.append((replica, box))
                 given = iter(places)
                 replica.ask(
                     worker.Backward(
@@ -231,19 +252,43 @@ class Crew:
 
     def collect(self, flight: Flight) -> tuple[list[Any], list[Any]]:
         """Return the sums of the gradients of the weights, and the gradients of the inputs."""
-        self._check(flight)
-        try:
-            answers = [replica.answer() for replica in flight.replicas]
-        except BaseException:
-            self.end()
-            raise
-        for replica, box in flight.boxes:
+        with self._lock:
+            self._check(flight)
+            if self._under_way is not None and self._under_way() is flight:
+                try:
+                    self._receive_gradients()
+                except BaseException:
+                    self.end()
+                    raise
+            arrived, flight.arrived = flight.arrived, None
+        if isinstance(arrived, BaseException):
+            raise arrived
+        assert arrived is not None  # Start has run before Collect
+        return arrived
+
+    def _receive_gradients(self) -> None:
+        """Wait for the gradients that are on their way, and keep them for the backward pass that wants them.
+
+        Others may come first: another thread, a forward pass that a checkpoint repeats on the way back. And
+        nobody comes for those of a backward pass that was left in the middle.
+        """
+        flight = None if self._under_way is None else self._under_way()
+        answers = [replica.answer() for replica in self.replicas if replica.waits_for]
+        self._under_way = None
+        for replica, box in self._gradient_boxes:
             replica.boxes.give_back(box)
-        flight.boxes.clear()
+        self._gradient_boxes.clear()
+        if flight is None:
+            return
+        with torch.inference_mode(False), torch.no_grad():  # whatever the code that came first is under
+            flight.arrived = self._gradients(flight, answers)
+
+    def _gradients(self, flight: Flight, answers: list[Any]) -> tuple[list[Any], list[Any]] | BaseException:
+        """Return copies of the gradients of the weights, summed, and of the inputs; or what was raised."""
         for replica, answer in zip(flight.replicas, answers, strict=True):
             if isinstance(answer, BaseException):
                 name_replica(answer, replica.number, len(answers) + 1, self.names)
-                raise answer
+                return answer
         columns = zip(
             *(
                 flight.sent.gradients_of(replica, answer.weights)
@@ -300,30 +345,30 @@ def _attempt(task: Callable[[], Any], errors: list[BaseException]) -> Any:
 
 
 def _sum(tensors: list[torch.Tensor], device: torch.device) -> torch.Tensor | None:
-    total: torch.Tensor | None = None
-    for tensor in tensors:
-        here = tensor.to(device)
-        total = here if total is None else total + here
+    if not tensors:
+        return None
+    # A copy: autograd may keep what it is given as a .grad, and a replica writes there again.
+    total = tensors[0].to(device, copy=True)
+    for tensor in tensors[1:]:
+        total += tensor.to(device)
     return total
 
 
-def _threads(names: tuple[str, ...]) -> tuple[int, int | None]:
-    """Return how many threads each other process shall have, and this one, or ``None`` to leave it alone.
-
-    Replicas on the CPU share its cores: with more threads than cores they would wait for each other.
-    """
-    if all(name.startswith("cpu") for name in names):
-        share = max(1, torch.get_num_threads() // len(names))
-        return share, share
-    return max(1, torch.get_num_threads() // len(names)), None
+def _threads_alone() -> int:
+    """Return how many threads this process has while no replicas share the CPU with it."""
+    counts = [crew.threads for crew in list(_crews.values()) if crew.is_running and crew.threads is not None]
+    return counts[0] if counts else torch.get_num_threads()
 
 
-def _end_all(replicas: list[ReplicaProcess], owner: int, threads: int) -> None:
+def _end_all(replicas: list[ReplicaProcess], owner: int, threads: int | None) -> None:
     for replica in replicas:
         replica.wire.connection.close()
     if owner != os.getpid():  # a forked child: they are its parent's
         return
-    torch.set_num_threads(threads)
+    if threads is not None and not any(
+        crew.is_running and crew.threads is not None for crew in list(_crews.values())
+    ):
+        torch.set_num_threads(threads)
     deadline = time.monotonic() + _GRACE
     for replica in replicas:
         try:

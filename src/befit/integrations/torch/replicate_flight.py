@@ -46,8 +46,8 @@ class Flight:
         """The devices of the inputs that want gradients."""
         self.outputs: list[int] = []
         """How many outputs of each replica have gradients."""
-        self.boxes: list[tuple[Any, int]] = []
-        """The boxes with the gradients that were sent last."""
+        self.arrived: tuple[list[Any], list[Any]] | BaseException | None = None
+        """The gradients that ``collect`` is to return, or what it is to raise."""
         weakref.finalize(self, crew.forget, key).atexit = False
 
 

@@ -65,7 +65,7 @@ class GradientMean:
         """Take a gradient that autograd has just accumulated, and send what is complete."""
         if not self._is_running:
             return
-        bucket.put(index)
+        bucket.note(index)
         while self._sent < len(self._buckets) and self._buckets[self._sent].is_complete:
             self._send()
 
@@ -106,30 +106,29 @@ class _Bucket:
         self._lacking = len(self.parameters)
         self._work = None
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def put(self, index: int) -> None:
+    def note(self, index: int) -> None:
         if self._work is not None:
             raise ReplicationError(
                 "a parameter got its gradient in two parts of one backward pass, the second after the first "
                 "was sent to the other processes; pass use_reentrant=False to torch.utils.checkpoint"
             )
-        gradient = self.parameters[index].grad
-        self._parts[index].copy_(gradient.to_dense() if gradient.is_sparse else gradient)
-        self._lacking -= not self._has[index]
-        self._has[index] = True
+        if not self._has[index]:
+            self._has[index] = True
+            self._lacking -= 1
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def send(self) -> None:
+        gradients = [parameter.grad for parameter in self.parameters]
+        for index, gradient in enumerate(gradients):
+            if gradient is None:
+                gradients[index] = torch.zeros_like(self._parts[index])
+            elif gradient.is_sparse:
+                gradients[index] = gradient.to_dense()
+        # All at once: small layers take less time to compute than a call for each of them.
+        torch._foreach_copy_(self._parts, gradients)
         if self.is_complete:
             self._flags.fill_(1)
         else:
-            for part, parameter, has in zip(self._parts, self.parameters, self._has, strict=True):
-                if has:
-                    continue
-                if parameter.grad is None:
-                    part.zero_()
-                else:
-                    part.copy_(parameter.grad)
             self._flags.copy_(torch.tensor(self._has))
         self._flat.div_(distributed.get_world_size())  # before adding up: half precision has little room
         self._work = distributed.all_reduce(self._flat, async_op=True)
@@ -139,13 +138,18 @@ class _Bucket:
         self._work.wait()
         # Only where something is lacking here does anybody have to look (and wait for the GPU).
         anywhere = self._has if self.is_complete else (self._flags > 0).tolist()
+        gradients, means = [], []
         for part, parameter, has in zip(self._parts, self.parameters, anywhere, strict=True):
             if not has:
                 continue
-            if parameter.grad is None or parameter.grad.is_sparse:
+            gradient = parameter.grad
+            if gradient is None or gradient.is_sparse:
                 parameter.grad = part.clone()
             else:
-                parameter.grad.copy_(part)
+                gradients.append(gradient)
+                means.append(part)
+        if gradients:
+            torch._foreach_copy_(gradients, means)
 
 
 def _buckets(parameters: list[Any]) -> list[_Bucket]:

@@ -50,6 +50,8 @@ class TorchSettings:
 
     def __init__(self) -> None:
         self._dtype = torch.get_default_dtype()
+        # Without an index, which differs between replicas.
+        self._device = torch.get_default_device().type
         self._precision = torch.get_float32_matmul_precision()
         self._deterministic = torch.are_deterministic_algorithms_enabled()
         self._warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -58,6 +60,8 @@ class TorchSettings:
 
     def __enter__(self) -> None:
         torch.set_default_dtype(self._dtype)
+        if torch.get_default_device().type != self._device:
+            torch.set_default_device(None if self._device == "cpu" else self._device)
         torch.set_float32_matmul_precision(self._precision)
         torch.use_deterministic_algorithms(self._deterministic, warn_only=self._warn_only)
         for name, value in self._cudnn.items():

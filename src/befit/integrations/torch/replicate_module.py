@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 from befit.errors import ReplicationError
 from befit.integrations.torch.replicate_buffers import merge_buffers
-from befit.integrations.torch.replicate_copy import ModuleProcesses, ModuleThreads
+from befit.integrations.torch.replicate_copy import ModuleProcesses, ModuleThreads, Pass
 from befit.integrations.torch.replicate_threads import torch_device
 from befit.replicate.split import row_ranges, sub_batch_sizes
 
@@ -58,10 +59,13 @@ class ParallelModule(torch.nn.Module):
             )
             for first, end in row_ranges(sizes)
         ]
-        passes = self._runner.run(self.template, calls)
         first = torch_device(self.devices[0])
-        merge_buffers(self.template, [one.changes for one in passes], passes[0].given, sizes, first)
-        return _concatenate([one.outputs for one in passes], sizes, first)
+
+        def merge(passes: list[Pass]) -> Any:
+            merge_buffers(self.template, [one.changes for one in passes], passes[0].given, sizes, first)
+            return _concatenate([one.outputs for one in passes], sizes, first)
+
+        return self._runner.run(self.template, calls, merge)
 
     def train(self, mode: bool = True) -> Any:
         """Set training mode, of the template too."""
@@ -119,6 +123,11 @@ def _count_rows(values: list[Any]) -> int | None:
     return lengths.pop() if lengths else None
 
 
+def _holds_tensors(value: Any) -> bool:
+    held = value.values() if isinstance(value, Mapping) else getattr(value, "__dict__", {}).values()
+    return not isinstance(value, torch.nn.Module) and any(isinstance(one, torch.Tensor) for one in held)
+
+
 def _concatenate(outputs: list[Any], sizes: list[int], device: Any) -> Any:
     flat, structures = zip(*map(pytree.tree_flatten, outputs), strict=True)
     merged = []
@@ -132,6 +141,12 @@ def _concatenate(outputs: list[Any], sizes: list[int], device: Any) -> Any:
                         "sample: compute losses and other totals outside the module"
                     )
             merged.append(torch.cat([value.to(device) for value in values]))
+        elif _holds_tensors(values[0]):
+            raise ReplicationError(
+                f"the module returned a {type(values[0]).__qualname__}, in which torch does not see the "
+                "tensors that are to be concatenated; return a dict, a tuple or a named tuple, or register "
+                "the class (torch.utils._pytree.register_pytree_node, or register_dataclass)"
+            )
         else:
             merged.append(values[0])
     return pytree.tree_unflatten(merged, structures[0])

@@ -87,11 +87,6 @@ class ReplicaProcess:
         self.waits_for -= 1
         return restore(answer) if isinstance(answer, Failure) else answer
 
-    def drain(self) -> None:
-        """Take the answers that nobody came for, of a backward pass that was left in the middle."""
-        while self.waits_for:
-            self.answer()
-
     def death(self) -> ReplicaDiedError:
         """Return the error that says how the process ended."""
         try:

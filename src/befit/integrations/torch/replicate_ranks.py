@@ -94,7 +94,8 @@ class RankParallelModel(SlicedModel):
         if self._forward_passes & (self._forward_passes - 1) == 0:
             check_same_batch(tensors, rows.total)
         if torch.is_grad_enabled():
-            self._gradients.watch(self.template.parameters())
+            # Not parameters(), which Keras sorts by name: names count up, and not in every process alike.
+            self._gradients.watch(variable._value for variable in variables.every)
         own = take_rows(inputs, rows.first, rows.end) if not _wants_gradient(tensors) else _own(inputs, rows)
         with random_numbers_of(rows.rank, when=bool(training)):
             one = run_replica(self.template, rows.rank, own, training, _same, variables)

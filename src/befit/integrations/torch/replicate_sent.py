@@ -6,7 +6,7 @@ import itertools
 import operator
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -75,7 +75,9 @@ class SentModel:
         self._trained_places = [place for place, needed in zip(places, requires_grad, strict=True) if needed]
         self._targets: dict[torch.device, tuple[Block, list[torch.Tensor]]] = {}
         self._gradients: dict[int, _Gradients] = {}
-        around: list[Any] = [TorchSettings(), *kind.settings(), *surroundings()]
+        settings = _settings(kind)
+        self._settings = [vars(one) for one in settings]
+        around: list[Any] = [*settings, *surroundings()]
         pickled = dumps_model(
             model,
             self._weights,
@@ -84,6 +86,8 @@ class SentModel:
             reduce=kind.reduce,
         )
         pickled_around = dumps_model(around, classes=[one for carried in around for one in carried.contents])
+        # Before anything of it is sent: a replica that cannot take it drops what it has of it, too.
+        weakref.finalize(self, _drop, self.key, self._replicas).atexit = False
         for replica in replicas:
             if replica.device not in self._targets:
                 block = Block(replica.device, self._nbytes)
@@ -109,15 +113,18 @@ class SentModel:
             if isinstance(answer, BaseException):
                 raise answer
 
-        weakref.finalize(self, _drop, self.key, self._replicas).atexit = False
-
     def is_with(self, replicas: Sequence[ReplicaProcess]) -> bool:
         """Whether it was sent to ``replicas``."""
         return len(replicas) == len(self._replicas) and all(map(operator.is_, replicas, self._replicas))
 
     def holds(self, model: Any) -> bool:
-        """Whether the replicas have this model, with these tensors for weights."""
-        return model is self.model and self._followed.is_whole() and _look(self._weights) == self._as_sent
+        """Whether the replicas have this model, with these tensors for weights, and the present settings."""
+        return (
+            model is self.model
+            and self._followed.is_whole()
+            and _look(self._weights) == self._as_sent
+            and [vars(one) for one in _settings(self._kind)] == self._settings
+        )
 
     def is_on(self, device: torch.device) -> bool:
         """Whether the model itself is on ``device``, all of it."""
@@ -129,17 +136,10 @@ class SentModel:
         for _, targets in self._targets.values():
             fill(targets, self._weights)
 
-    def make_room(self, replica: ReplicaProcess) -> None:
-        """Make sure that the replica may write gradients: nobody looks any more at those of the last time."""
-        if any(view() is not None for view in self._gradients[replica.number].views):
-            self._gradients[replica.number] = self._new_gradients(replica)
-
     def gradients_of(self, replica: ReplicaProcess, has: list[bool]) -> list[torch.Tensor | None]:
-        """Return the gradients that a replica has written, of each weight that is trained."""
-        gradients = self._gradients[replica.number]
-        found = [target.detach() if one else None for target, one in zip(gradients.targets, has, strict=True)]
-        gradients.views = [weakref.ref(view) for view in found if view is not None]
-        return found
+        """Return the gradients of each weight that is trained, where the replica will write the next ones."""
+        targets = self._gradients[replica.number].targets
+        return [target if one else None for target, one in zip(targets, has, strict=True)]
 
     def _new_gradients(self, replica: ReplicaProcess) -> _Gradients:
         block = Block(replica.device, self._nbytes)
@@ -166,8 +166,10 @@ class _Gradients:
 
     block: Block
     targets: list[torch.Tensor]
-    views: list[Any] = field(default_factory=list)
-    """Weak references to the aliases of them that were handed out last."""
+
+
+def _settings(kind: ModelKind) -> list[Any]:
+    return [TorchSettings(), *kind.settings()]
 
 
 def _drop(key: int, replicas: Sequence[ReplicaProcess]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from befit._internal.memory import Descriptor
 from befit._internal.pickling import ByValuePickler
@@ -25,9 +26,11 @@ _MOST = 16  # descriptors in a message
 def pack(value: Any) -> tuple[bytes, list[torch.Tensor]]:
     """Return a pickle of ``value`` without its tensors, and them."""
     try:
-        return _pack(value, _Packer)
-    except Exception:  # noqa: BLE001 - pickle has no common error; the other one takes classes of __main__ too
+        packed = _pack(value, _Packer)
+    except Exception:  # noqa: BLE001 - pickle has no common error; the other one takes functions too
         return _pack(value, _PackerByValue)
+    # The other process has another main module.
+    return _pack(value, _PackerByValue) if b"__main__" in packed[0] else packed
 
 
 def unpack(pickled: bytes, tensors: Sequence[torch.Tensor]) -> Any:
@@ -44,7 +47,7 @@ def _pack(value: Any, packer: Any) -> tuple[bytes, list[torch.Tensor]]:
 
 
 def _number(packer: Any, value: Any) -> int | None:
-    if type(value) is not torch.Tensor and type(value) is not torch.nn.Parameter:
+    if type(value) is not torch.Tensor and not isinstance(value, torch.nn.Parameter):
         return None
     number: int = packer.numbers.setdefault(id(value), len(packer.tensors))
     if number == len(packer.tensors):
@@ -52,12 +55,33 @@ def _number(packer: Any, value: Any) -> int | None:
     return number
 
 
+def _reduce(value: Any) -> Any:
+    """Return how a tensor of a class of its own is pickled: as a plain one, which may have gradients."""
+    if not isinstance(value, torch.Tensor) or is_traceable_wrapper_subclass(value):
+        return NotImplemented
+    with torch._C.DisableTorchFunctionSubclass():
+        return _as_subclass, (value.as_subclass(torch.Tensor), type(value), vars(value))
+
+
+def _as_subclass(tensor: torch.Tensor, cls: Any, attributes: dict[str, Any]) -> Any:
+    value = tensor.as_subclass(cls)
+    vars(value).update(attributes)
+    return value
+
+
 class _Packer(pickle.Pickler):
     persistent_id = _number
+
+    def reducer_override(self, obj: Any) -> Any:
+        return _reduce(obj)
 
 
 class _PackerByValue(ByValuePickler):
     persistent_id = _number
+
+    def reducer_override(self, obj: Any) -> Any:
+        reduced = _reduce(obj)
+        return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
 
 class _Unpacker(pickle.Unpickler):

@@ -135,7 +135,9 @@ class _LoadedModel:
         self.surroundings = pickle.loads(message.surroundings)
         self._places = message.weights
         self.weights = [
-            kind(view, requires_grad=needed) if issubclass(kind, torch.nn.Parameter) else view
+            kind(view, requires_grad=needed)
+            if issubclass(kind, torch.nn.Parameter)
+            else view.requires_grad_(needed)
             for view, needed, kind in zip(
                 cut(block, message.weights), message.requires_grad, message.kinds, strict=True
             )
@@ -202,7 +204,8 @@ class _Replica:
             try:
                 answer = self._answer(message)
             except Exception as error:  # noqa: BLE001 - the caller's to raise
-                self._graphs.pop(message.key, None)
+                if isinstance(message, Backward | Forward):  # the key of a model is another one
+                    self._graphs.pop(message.key, None)
                 answer = describe(error)
             self._wire.send(answer)
 
@@ -251,7 +254,9 @@ class _Replica:
             tensors[index].requires_grad_()
         torch.manual_seed(message.seed)
         with model.around(), message.modes.entered():
-            value = model.run(unpack(message.call, tensors))
+            # A leaf that wants a gradient must not be written to, and what the caller passes need be no leaf.
+            given = [tensor.clone() if tensor.requires_grad else tensor for tensor in tensors]
+            value = model.run(unpack(message.call, given))
         pickled, results = pack(value)
         with_grad = [index for index, result in enumerate(results) if result.requires_grad]
         if message.keep_graph:
