@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -46,10 +47,18 @@ class TorchParallelModel(SlicedModel):
         parts = [take_rows(inputs, *ends) for ends in row_ranges(sizes)]
         # Concatenating moves to the first device, where Keras computes the loss.
         with keras.device(str(torch_device(self.devices[0]))):
-            return self._merge(self._run_parts(parts, training, variables), sizes, rows, variables)
+            return self._run_parts(
+                parts, training, variables, lambda passes: self._merge(passes, sizes, rows, variables)
+            )
 
-    def _run_parts(self, parts: list[Any], training: bool | None, variables: Variables) -> list[Pass]:
-        """Return what each replica makes of its part of the inputs. A subclass's part."""
+    def _run_parts(
+        self,
+        parts: list[Any],
+        training: bool | None,
+        variables: Variables,
+        merge: Callable[[list[Pass]], Pass],
+    ) -> Pass:
+        """Return what ``merge`` makes of what each replica makes of its part. A subclass's part."""
         raise NotImplementedError
 
 
@@ -60,13 +69,19 @@ class ThreadedModel(TorchParallelModel):
         super().__init__(template, devices)
         self._threads = ReplicaThreads(devices)
 
-    def _run_parts(self, parts: list[Any], training: bool | None, variables: Variables) -> list[Pass]:
+    def _run_parts(
+        self,
+        parts: list[Any],
+        training: bool | None,
+        variables: Variables,
+        merge: Callable[[list[Pass]], Pass],
+    ) -> Pass:
         def run(replica: int) -> Pass:
             return run_on_device(
                 self.template, replica, self._threads.devices[replica], (parts[replica], training), variables
             )
 
-        return self._threads.run(run, len(parts))
+        return merge(self._threads.run(run, len(parts)))
 
     def release(self) -> None:
         """End the threads; the next step starts new ones."""
@@ -98,16 +113,23 @@ class ProcessModel(TorchParallelModel):
             self._followed = FollowedModel(self.template)
         return self._followed.variables
 
-    def _run_parts(self, parts: list[Any], training: bool | None, variables: Variables) -> list[Pass]:
+    def _run_parts(
+        self,
+        parts: list[Any],
+        training: bool | None,
+        variables: Variables,
+        merge: Callable[[list[Pass]], Pass],
+    ) -> Pass:
         device = torch_device(self.devices[0])
         if len(parts) == 1:
-            return [run_on_device(self.template, 0, device, (parts[0], training), variables)]
-        results = self._processes.run(
+            return merge([run_on_device(self.template, 0, device, (parts[0], training), variables)])
+        merged: Pass = self._processes.run(
             self.template,
             [(with_masks(part), training) for part in parts],
             lambda sent, _: as_tuple(run_on_device(sent.model, 0, device, (parts[0], training), variables)),
+            lambda results: merge([Pass(*result) for result in results]),
         )
-        return [Pass(*result) for result in results]
+        return merged
 
     def release(self) -> None:
         """End the processes; the next step starts new ones."""
