@@ -1,11 +1,13 @@
 """Which devices a call names, and what it is told where they do not exist."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from befit.errors import ArgumentError, DeviceError
 from befit.replicate import available_devices, simulate_devices
-from befit.replicate.devices import choose_devices
+from befit.replicate.devices import choose_devices, current_framework
 
 
 def machine(*names):
@@ -130,3 +132,11 @@ def test_unknown_frameworks_and_kinds():
         available_devices("theano")
     with pytest.raises(ArgumentError, match="kind='npu' is no kind of device"):
         available_devices("torch", kind="npu")
+
+
+def test_a_framework_that_is_kept_out_is_not_the_current_one(monkeypatch):
+    for name in ("keras", "jax", "torch", "tensorflow"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.setitem(sys.modules, "torch", object())
+    assert current_framework() == "torch"

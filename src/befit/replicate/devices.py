@@ -183,7 +183,8 @@ def current_framework() -> str:
     """Return the framework that this program computes with: Keras, or the only one that was imported."""
     if "keras" in sys.modules:
         return "keras"
-    imported = [name for name in FRAMEWORKS if name in sys.modules]
+    # None stands there for a module that shall not be imported.
+    imported = [name for name in FRAMEWORKS if sys.modules.get(name) is not None]
     if len(imported) == 1:
         return imported[0]
     backend = settings.keras_backend()
