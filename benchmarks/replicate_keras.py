@@ -6,7 +6,15 @@ import contextlib
 import os
 from typing import Any
 
-from benchmarks.replicate_models import LEARNING_RATE, Clock, compiled, keras_model, least_seconds, numbers
+from benchmarks.replicate_models import (
+    LEARNING_RATE,
+    Clock,
+    compiled,
+    keras_model,
+    least_seconds,
+    numbers,
+    replica_pids,
+)
 
 
 class Fit:
@@ -109,10 +117,7 @@ class Fit:
 
     def pids(self) -> list[int]:
         """Return the processes of the replicas, other than this one."""
-        pids = list(getattr(self.parallel, "replica_pids", ()))
-        if self.how == "processes" and not pids:
-            raise RuntimeError("engine='processes' has started no process")
-        return pids
+        return replica_pids(self.parallel, self.how)
 
     def release(self) -> None:
         if self.parallel is not None:

@@ -124,3 +124,11 @@ class Clock:
 def _cpu_seconds(pid: int) -> float:
     # What clock_getcpuclockid(3) makes of a process id.
     return time.clock_gettime(~pid << 3 | 2)
+
+
+def replica_pids(parallel: Any, how: str) -> list[int]:
+    """Return the processes of the replicas, other than this one."""
+    pids = list(getattr(parallel, "replica_pids", ()))
+    if how == "processes" and not pids:
+        raise RuntimeError("engine='processes' has started no process")
+    return pids

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.replicate_models import LEARNING_RATE, Clock, least_seconds, numbers, torch_module
+from benchmarks.replicate_models import (
+    LEARNING_RATE,
+    Clock,
+    least_seconds,
+    numbers,
+    replica_pids,
+    torch_module,
+)
 
 
 class Module:
@@ -79,10 +86,7 @@ class Module:
 
     def pids(self) -> list[int]:
         """Return the processes of the replicas, other than this one."""
-        pids = list(getattr(self.parallel, "replica_pids", ()))
-        if self.how == "processes" and not pids:
-            raise RuntimeError("engine='processes' has started no process")
-        return pids
+        return replica_pids(self.parallel, self.how)
 
     def release(self) -> None:
         if self.parallel is not None:

@@ -5,9 +5,10 @@ import copy
 import dataclasses
 import gc
 import os
+import sys
 import threading
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,6 +18,10 @@ from befit import multi_gpu_model
 from befit.errors import ReplicationError
 from befit.integrations.torch.replicate_wire import pack
 from befit.replicate import simulate_devices
+
+sys.path.append(str(Path(__file__).parent))
+
+from plain_modules import rows
 
 DEVICES = ["cpu:0", "cpu:1"]
 
@@ -33,10 +38,6 @@ def _processes():
 
 def replicated(module, devices=DEVICES):
     return multi_gpu_model(module, devices=devices, engine="processes")
-
-
-def rows(count, *shape):
-    return torch.from_numpy(np.random.default_rng(count).normal(size=(count, *shape)).astype("float32"))
 
 
 def mlp():

@@ -6,8 +6,8 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,74 +15,19 @@ from torch import nn
 from befit import multi_gpu_model
 from befit.errors import ReplicationError
 
+sys.path.append(str(Path(__file__).parent))
 
-class TwoWay(nn.Module):
-    """Shared layer, tied parameter, keyword input, nested outputs, something that is no tensor."""
-
-    def __init__(self):
-        super().__init__()
-        self.shared = nn.Linear(4, 4)
-        self.back = nn.Linear(4, 4)
-        self.back.weight = self.shared.weight
-        self.scale = nn.Parameter(torch.tensor(2.0))
-
-    def forward(self, left, *, right, power=2):
-        both = torch.tanh(self.shared(left)) + self.back(right) ** power
-        return {"both": both * self.scale, "parts": (left.sum(1), [right])}, "name"
-
-
-MODULES = {
-    "mlp": lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2)),
-    "conv": lambda: nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Flatten()),
-    "lstm": lambda: nn.Sequential(nn.Unflatten(1, (2, 2)), nn.LSTM(2, 3, batch_first=True), _First()),
-    "weight_norm": lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))),
-}
-
-
-class _First(nn.Module):
-    def forward(self, pair):
-        return pair[0]
-
-
-def rows(count, *shape):
-    return torch.from_numpy(np.random.default_rng(count).normal(size=(count, *shape)).astype("float32"))
+from plain_modules import MODULES, check_gradients, check_training, rows
 
 
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("name", MODULES)
 def test_training_gives_the_numbers_of_the_module_alone(name, count):
-    single = MODULES[name]()
-    template = copy.deepcopy(single)
-    parallel = multi_gpu_model(template, gpus=count)
-    models = [(module, torch.optim.Adam(module.parameters(), 0.01)) for module in (single, parallel)]
-    for size in (8, 7, 1):
-        losses = []
-        for module, optimizer in models:
-            optimizer.zero_grad()
-            loss = (module(rows(size, 4)) ** 2).mean()
-            loss.backward()
-            losses.append(loss.item())
-            optimizer.step()
-        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    for left, right in zip(single.parameters(), template.parameters(), strict=True):
-        torch.testing.assert_close(right, left, rtol=1e-5, atol=1e-5)
+    check_training(lambda template: multi_gpu_model(template, gpus=count), name, (8, 7, 1))
 
 
 def test_gradients_arrive_at_the_template_s_parameters_and_at_the_inputs():
-    single = TwoWay()
-    template = copy.deepcopy(single)
-    parallel = multi_gpu_model(template, gpus=3)
-    inputs = []
-    for module in (single, parallel):
-        left, right = rows(7, 4).requires_grad_(), rows(7, 4) + 1
-        outputs, name = module(left, right=right, power=3)
-        (outputs["both"].pow(2).sum() + outputs["parts"][0].sum()).backward()
-        assert name == "name"
-        torch.testing.assert_close(outputs["parts"][1][0], right)
-        inputs.append(left)
-    for left, right in zip(single.parameters(), template.parameters(), strict=True):
-        torch.testing.assert_close(right.grad, left.grad, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(inputs[1].grad, inputs[0].grad)
+    check_gradients(lambda template: multi_gpu_model(template, gpus=3))
 
 
 def test_names_state_and_parameters_are_the_template_s():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import accumulate, pairwise
+
+from befit.errors import ReplicationError
 
 
 def sub_batch_sizes(rows: int, replicas: int) -> list[int]:
@@ -23,3 +26,17 @@ def row_ranges(sizes: list[int]) -> list[tuple[int, int]]:
     [(0, 2), (2, 4), (4, 5)]
     """
     return list(pairwise(accumulate(sizes, initial=0)))
+
+
+def common_length(lengths: Iterable[int], of: str) -> int:
+    """Return the number that all ``lengths``, which are the rows ``of`` something, agree on.
+
+    Raises:
+        ReplicationError: they do not, or there are none.
+    """
+    found = sorted(set(lengths))
+    if len(found) != 1:
+        raise ReplicationError(
+            f"{of} have {' and '.join(map(str, found)) or 'no'} rows; all need the same number"
+        )
+    return found[0]

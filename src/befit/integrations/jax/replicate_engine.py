@@ -18,6 +18,7 @@ from befit.errors import ReplicationError
 from befit.integrations.jax.replicate import find_devices
 from befit.integrations.jax.replicate_processes import Others, put_whole
 from befit.integrations.keras.replicate import ParallelModel, refuse_engine
+from befit.replicate.split import common_length
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["data"], meta_fields=["rows"])
@@ -54,6 +55,7 @@ class JaxParallelModel(ParallelModel):
         (self._home,) = jnp.zeros(()).devices()
         self._jax_state = None
         self._others = Others(mesh) if jax.process_count() > 1 else None
+        self._writes = self._others is None or self._others.local_rank == 0
         self._bring_into_step()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -76,37 +78,14 @@ class JaxParallelModel(ParallelModel):
         if self.optimizer is not None and self.optimizer.built:  # with states of an earlier training
             self._bring_into_step()
 
-    def save(self, *args: Any, **kwargs: Any) -> Any:
-        """Save the template; of several processes, only the first of each machine does."""
-        return super().save(*args, **kwargs) if self._writes else None
-
-    def save_weights(self, *args: Any, **kwargs: Any) -> Any:
-        """Save the template's weights, where ``save`` would save."""
-        return super().save_weights(*args, **kwargs) if self._writes else None
-
-    def load_weights(self, *args: Any, **kwargs: Any) -> Any:
-        """Load the template's weights; those that the first process has read are everybody's."""
-        result = super().load_weights(*args, **kwargs)
-        self._bring_into_step()
-        return result
-
     def release(self) -> None:
         """Drop the compiled programs, and with them what they hold on the devices; the next step compiles."""
         self.train_function = self.test_function = self.predict_function = None
         self._jax_state = None
 
-    def _bring_into_step(self) -> None:
-        """Give every process the first one's weights and states, and those of the optimizer."""
-        if self._others is None or not self.template.built:
-            return
-        variables = list(self.template.variables)
-        if self.optimizer is not None:
-            variables += self.optimizer.variables
-        self._others.bring_into_step(variables)
-
-    @property
-    def _writes(self) -> bool:
-        return self._others is None or self._others.local_rank == 0
+    def _share(self, variables: list[Any]) -> None:
+        if self._others is not None:
+            self._others.bring_into_step(variables)
 
     def train_step(self, state: Any, data: Any) -> Any:
         """Train on one batch."""
@@ -121,9 +100,7 @@ class JaxParallelModel(ParallelModel):
     def predict_step(self, state: Any, data: Any) -> Any:
         """Predict one batch."""
         outputs, state = super().predict_step(state, _unpadded(data))
-        if (
-            self._others is not None
-        ):  # each has all of them; within one process Keras fetches them as they lie
+        if self._others is not None:  # within one process Keras fetches them as they lie
             outputs = self._keep_replicated(outputs)
         return outputs, self._keep_replicated(state)
 
@@ -150,15 +127,10 @@ class JaxParallelModel(ParallelModel):
         return lambda state, iterator: function(state, map(self._shard, iterator))
 
     def _shard(self, batch: Any) -> ShardedBatch:
-        lengths = {
-            leaf.shape[0] for leaf in keras.tree.flatten(batch) if leaf is not None and len(np.shape(leaf))
-        }
-        if len(lengths) != 1:
-            raise ReplicationError(
-                f"the arrays of a batch have {' and '.join(map(str, sorted(lengths))) or 'no'} rows; "
-                "all need the same number"
-            )
-        rows = lengths.pop()
+        rows = common_length(
+            (leaf.shape[0] for leaf in keras.tree.flatten(batch) if leaf is not None and len(np.shape(leaf))),
+            "the arrays of a batch",
+        )
         padding = -rows % len(self.devices)
         leaves, structure = jax.tree_util.tree_flatten(batch)
         if self._others is not None:

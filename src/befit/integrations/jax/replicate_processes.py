@@ -10,8 +10,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from befit.errors import ReplicationError
 from befit.integrations.jax.world import exchange, place
+from befit.integrations.processes import check_batches, check_models, is_compared
 
 
 class Others:
@@ -38,13 +38,7 @@ class Others:
         Raises:
             ReplicationError: the processes have built different models.
         """
-        shapes = exchange([(tuple(variable.shape), str(variable.dtype)) for variable in variables])
-        for rank, theirs in enumerate(shapes):
-            if theirs != shapes[0]:
-                raise ReplicationError(
-                    f"process {rank} has built another model than process 0, with {len(theirs)} variables in "
-                    f"place of {len(shapes[0])}, or other shapes; build the same one in every process"
-                )
+        check_models(exchange([(tuple(variable.shape), str(variable.dtype)) for variable in variables]))
         values = multihost_utils.broadcast_one_to_all([np.asarray(variable) for variable in variables])
         for variable, value in zip(variables, values, strict=True):
             variable.assign(np.asarray(value))
@@ -52,20 +46,12 @@ class Others:
     def check_same_batch(self, leaves: list[Any], rows: int) -> None:
         """Raise, in every process, unless all were given the same batch; looks at fewer and fewer of them."""
         self._batches += 1
-        if self._batches & (self._batches - 1):
+        if not is_compared(self._batches):
             return
         digest = 0
         for leaf in leaves:
             digest = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), digest)
-        batches = exchange((rows, digest))
-        if len(set(batches)) > 1:
-            lengths = [length for length, _ in batches]
-            had = f"of {', '.join(map(str, lengths))} rows" if len(set(lengths)) > 1 else "with other values"
-            raise ReplicationError(
-                f"the processes were given different batches, {had}; each has to read the whole batch, in "
-                "the same order: call befit.replicate.initialize() first, which makes all shuffle alike, or "
-                "shuffle with one seed, and give a Loader shard=(0, 1)"
-            )
+        check_batches(exchange((rows, digest)))
 
 
 def put_whole(leaf: Any, sharding: NamedSharding) -> Any:

@@ -86,6 +86,9 @@ class ParallelModel(keras.Model):
         if template.built:
             self.built = True
 
+    _writes = True
+    """Whether this process writes files: of those of a launcher, the first of each machine does."""
+
     fit = _advising("fit")
     evaluate = _advising("evaluate")
     predict = _advising("predict")
@@ -107,19 +110,37 @@ class ParallelModel(keras.Model):
             template.optimizer = self.optimizer
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
-        """Save the template, with this model's optimizer: the file opens on one device."""
+        """Save the template, with this model's optimizer: the file opens on one device.
+
+        Of several processes, the first of each machine writes it; the others return at once.
+        """
+        if not self._writes:
+            return None
         with self._template_as_compiled_here() as template:
             return template.save(*args, **kwargs)
 
     def save_weights(self, *args: Any, **kwargs: Any) -> Any:
-        """Save the template's weights."""
+        """Save the template's weights, where ``save`` would save."""
+        if not self._writes:
+            return None
         with self._template_as_compiled_here() as template:
             return template.save_weights(*args, **kwargs)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> Any:
-        """Load the template's weights."""
+        """Load the template's weights; of several processes, those of the first are everybody's."""
         with self._template_as_compiled_here() as template:
-            return template.load_weights(*args, **kwargs)
+            result = template.load_weights(*args, **kwargs)
+        self._bring_into_step()
+        return result
+
+    def _bring_into_step(self) -> None:
+        """Give every process the first one's weights and states, and those of the optimizer."""
+        if self.template.built:
+            of_optimizer = [] if self.optimizer is None else self.optimizer.variables
+            self._share([*self.template.variables, *of_optimizer])
+
+    def _share(self, variables: list[Any]) -> None:
+        """Give every process the first one's values. The part of an engine with several processes."""
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
         """Export the template."""

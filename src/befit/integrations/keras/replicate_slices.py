@@ -62,6 +62,9 @@ class Variables:
 class SlicedModel(ParallelModel):
     """A ``ParallelModel`` whose replicas each get a slice of the batch."""
 
+    whole_step: str
+    """What ``jit_compile=True`` does that would undo the split."""
+
     def __init__(self, template: Any, devices: tuple[str, ...]) -> None:
         super().__init__(template, devices)
         self._forward_passes = 0
@@ -88,6 +91,12 @@ class SlicedModel(ParallelModel):
             if mask is not None:
                 output._keras_mask = mask
         return merged.outputs
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the model; ``jit_compile=True`` is refused."""
+        if kwargs.get("jit_compile") is True:
+            raise ReplicationError(f"jit_compile=True {self.whole_step}; leave jit_compile at 'auto'")
+        super().compile(*args, **kwargs)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """Train on one batch."""

@@ -23,6 +23,8 @@ from befit.replicate.split import row_ranges, sub_batch_sizes
 class TensorFlowParallelModel(SlicedModel):
     """Runs each replica under the ``tf.device`` of its own, within the one function that Keras traces."""
 
+    whole_step = "makes the whole step one XLA program, and TensorFlow runs such a program on one device"
+
     def __init__(self, template: Any, devices: tuple[str, ...]) -> None:
         if tf.distribute.has_strategy():
             raise ReplicationError(
@@ -32,15 +34,6 @@ class TensorFlowParallelModel(SlicedModel):
         super().__init__(template, devices)
         self._tf_devices = tuple(f"/{name.upper()}" for name in devices)
         self.supports_jit = False
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile the model; ``jit_compile=True`` is refused."""
-        if kwargs.get("jit_compile") is True:
-            raise ReplicationError(
-                "jit_compile=True makes the whole step one XLA program, and TensorFlow runs such a program "
-                "on one device; leave jit_compile at 'auto'"
-            )
-        super().compile(*args, **kwargs)
 
     def release(self) -> None:
         """Drop the compiled steps and what they hold on the devices; the next call makes new ones."""

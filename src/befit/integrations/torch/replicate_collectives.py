@@ -18,7 +18,7 @@ import torch
 from torch import distributed
 from torch.autograd.function import once_differentiable
 
-from befit.errors import ReplicationError
+from befit.integrations.processes import check_batches, check_models
 from befit.integrations.torch.replicate_gradients import GradientMean
 from befit.integrations.torch.world import exchange
 from befit.replicate.split import sub_batch_sizes
@@ -92,15 +92,7 @@ def check_same_batch(tensors: list[Any], rows: int) -> None:
     for tensor in tensors:
         values = torch.as_tensor(tensor).detach().cpu().contiguous()
         digest = zlib.crc32(values.reshape(-1).view(torch.uint8).numpy(), digest)
-    batches = exchange((rows, digest))
-    if len(set(batches)) > 1:
-        lengths = [length for length, _ in batches]
-        had = f"of {', '.join(map(str, lengths))} rows" if len(set(lengths)) > 1 else "with other values"
-        raise ReplicationError(
-            f"the processes were given different batches, {had}; each has to read the whole batch, in the "
-            "same order: call befit.replicate.initialize() first, which makes all shuffle alike, or shuffle "
-            "with one seed, and give a Loader shard=(0, 1)"
-        )
+    check_batches(exchange((rows, digest)))
 
 
 def bring_into_step(tensors: list[Any]) -> None:
@@ -109,14 +101,7 @@ def bring_into_step(tensors: list[Any]) -> None:
     Raises:
         ReplicationError: the processes have built different models.
     """
-    shapes = exchange([(tuple(tensor.shape), str(tensor.dtype)) for tensor in tensors])
-    for rank, theirs in enumerate(shapes):
-        if theirs != shapes[0]:
-            raise ReplicationError(
-                f"process {rank} has built another model than process 0: {len(theirs)} variables of shapes "
-                f"{_first_differing(theirs, shapes[0])} in place of {len(shapes[0])} of shapes "
-                f"{_first_differing(shapes[0], theirs)}; build the same one in every process"
-            )
+    check_models(exchange([(tuple(tensor.shape), str(tensor.dtype)) for tensor in tensors]))
     with torch.no_grad():
         for tensor in tensors:
             distributed.broadcast(tensor, 0)
@@ -147,11 +132,6 @@ def random_numbers_of(rank: int, *, when: bool) -> Iterator[None]:
             generator.set_state(state)
             if was_used:
                 torch.rand((), generator=generator, device=generator.device)
-
-
-def _first_differing(shapes: list[Any], others: list[Any]) -> str:
-    start = next((at for at, pair in enumerate(zip(shapes, others, strict=False)) if pair[0] != pair[1]), 0)
-    return ", ".join(str(shape) for shape, _ in shapes[start : start + 3]) + " …"
 
 
 def is_fully_sharded(module: Any) -> bool:

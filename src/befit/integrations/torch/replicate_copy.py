@@ -89,7 +89,7 @@ class ModuleProcesses:
             return run_copy(sent.model, self._device, call)
         if self._of != sent.key:
             self._of = sent.key
-            self._own = _OwnRunner(sent.model, self._device, copies_buffers=False)
+            self._own = OwnRunner(sent.model, self._device, copies_buffers=False)
         own: Pass = self._own(
             pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(self._device), call)
         )
@@ -134,7 +134,7 @@ class _Replica:
         return shadow
 
 
-class _OwnRunner:
+class OwnRunner:
     """Runs a module itself, without a copy: it has the device to itself.
 
     Args:
@@ -173,7 +173,7 @@ class _OwnRunner:
 def _runner(module: Any, replica: int, device: torch.device) -> Callable[[Call], Pass]:
     """Return what runs the module in the process of a replica."""
     del replica  # what it draws is seeded for it
-    run = _OwnRunner(module, device, copies_buffers=True)
+    run = OwnRunner(module, device, copies_buffers=True)
     return lambda call: run(call)._replace(given={})
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 
-from befit.errors import ReplicationError
 from befit.integrations.keras.replicate_slices import (
     Pass,
     SlicedModel,
@@ -19,30 +18,22 @@ from befit.integrations.torch.replicate_crew import ReplicaProcesses
 from befit.integrations.torch.replicate_keras import KERAS, FollowedModel, as_tuple, run_on_device, with_masks
 from befit.integrations.torch.replicate_ranks import RankParallelModel
 from befit.integrations.torch.replicate_threads import ReplicaThreads, runs_in_processes, torch_device
-from befit.replicate.split import row_ranges, sub_batch_sizes
+from befit.replicate.split import common_length, row_ranges, sub_batch_sizes
+
+Merge = Callable[[list[Pass]], Pass]
+"""Returns the passes of all replicas as one."""
 
 
 class TorchParallelModel(SlicedModel):
     """Splits a batch; where its parts are computed is for its subclasses."""
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile the model; ``jit_compile=True`` is refused."""
-        if kwargs.get("jit_compile") is True:
-            raise ReplicationError(
-                "jit_compile=True hands the whole step to torch.compile, which cannot follow replicas in "
-                "threads and processes; leave jit_compile at 'auto'"
-            )
-        super().compile(*args, **kwargs)
+    whole_step = (
+        "hands the whole step to torch.compile, which cannot follow replicas in threads and processes"
+    )
 
     def _run_replicas(self, inputs: Any, training: bool | None, variables: Variables) -> Pass:
         tensors = batch_tensors(inputs)
-        lengths = {int(tensor.shape[0]) for tensor in tensors}
-        if len(lengths) != 1:
-            raise ReplicationError(
-                f"the inputs have {' and '.join(map(str, sorted(lengths))) or 'no'} rows; "
-                "all need the same number"
-            )
-        rows = lengths.pop()
+        rows = common_length((int(tensor.shape[0]) for tensor in tensors), "the inputs")
         sizes = sub_batch_sizes(rows, len(self.devices))
         parts = [take_rows(inputs, *ends) for ends in row_ranges(sizes)]
         # Concatenating moves to the first device, where Keras computes the loss.
@@ -51,13 +42,7 @@ class TorchParallelModel(SlicedModel):
                 parts, training, variables, lambda passes: self._merge(passes, sizes, rows, variables)
             )
 
-    def _run_parts(
-        self,
-        parts: list[Any],
-        training: bool | None,
-        variables: Variables,
-        merge: Callable[[list[Pass]], Pass],
-    ) -> Pass:
+    def _run_parts(self, parts: list[Any], training: bool | None, variables: Variables, merge: Merge) -> Pass:
         """Return what ``merge`` makes of what each replica makes of its part. A subclass's part."""
         raise NotImplementedError
 
@@ -69,13 +54,7 @@ class ThreadedModel(TorchParallelModel):
         super().__init__(template, devices)
         self._threads = ReplicaThreads(devices)
 
-    def _run_parts(
-        self,
-        parts: list[Any],
-        training: bool | None,
-        variables: Variables,
-        merge: Callable[[list[Pass]], Pass],
-    ) -> Pass:
+    def _run_parts(self, parts: list[Any], training: bool | None, variables: Variables, merge: Merge) -> Pass:
         def run(replica: int) -> Pass:
             return run_on_device(
                 self.template, replica, self._threads.devices[replica], (parts[replica], training), variables
@@ -113,13 +92,7 @@ class ProcessModel(TorchParallelModel):
             self._followed = FollowedModel(self.template)
         return self._followed.variables
 
-    def _run_parts(
-        self,
-        parts: list[Any],
-        training: bool | None,
-        variables: Variables,
-        merge: Callable[[list[Pass]], Pass],
-    ) -> Pass:
+    def _run_parts(self, parts: list[Any], training: bool | None, variables: Variables, merge: Merge) -> Pass:
         device = torch_device(self.devices[0])
         if len(parts) == 1:
             return merge([run_on_device(self.template, 0, device, (parts[0], training), variables)])

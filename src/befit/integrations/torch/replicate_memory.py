@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
@@ -64,7 +65,7 @@ def open_block(handle: Any, descriptor: Descriptor | None) -> torch.Tensor:
 def cut(flat: torch.Tensor, places: Iterable[Place]) -> list[torch.Tensor]:
     """Return the tensors at ``places`` of a block's flat tensor."""
     return [
-        flat[place.offset : place.offset + place.dtype.itemsize * _count(place.shape)]
+        flat[place.offset : place.offset + place.dtype.itemsize * math.prod(place.shape)]
         .view(place.dtype)
         .view(place.shape)
         for place in places
@@ -123,10 +124,3 @@ class Boxes:
 
 def _mapped(descriptor: Descriptor, nbytes: int) -> torch.Tensor:
     return torch.frombuffer(Memory(descriptor, nbytes).lease(), dtype=torch.uint8, count=nbytes)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

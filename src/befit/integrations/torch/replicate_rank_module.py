@@ -11,11 +11,10 @@ from torch import distributed
 from torch.utils import _pytree as pytree
 
 from befit.errors import ReplicationError
+from befit.integrations.processes import is_compared
 from befit.integrations.torch.replicate_buffers import (
     Change,
     Place,
-    changes,
-    given_itself,
     merge_buffers,
 )
 from befit.integrations.torch.replicate_collectives import (
@@ -27,7 +26,7 @@ from befit.integrations.torch.replicate_collectives import (
     random_numbers_of,
     take_own_rows,
 )
-from befit.integrations.torch.replicate_copy import Pass, run_copy
+from befit.integrations.torch.replicate_copy import OwnRunner, run_copy
 from befit.integrations.torch.replicate_gradients import GradientMean
 from befit.integrations.torch.replicate_module import ParallelModule, _count_rows, _is_split
 from befit.integrations.torch.world import exchange
@@ -60,8 +59,7 @@ class RankParallelModule(ParallelModule):
             return self.template(*args, **kwargs)
         rows = Rows.of(count)
         self.__dict__["_calls"] += 1
-        # Often enough to find out who shuffles otherwise, too seldom to cost anything.
-        if self._calls & (self._calls - 1) == 0:
+        if is_compared(self._calls):
             check_same_batch([value for value in values if _is_split(value)], count)
         if torch.is_grad_enabled():
             self._gradients.watch(self._whole_parameters())
@@ -74,8 +72,8 @@ class RankParallelModule(ParallelModule):
         )
         has_buffers = any(True for _ in self.template.buffers())
         with random_numbers_of(rows.rank, when=self.template.training):
-            if self._is_sharded or not has_buffers:
-                one = _run_itself(self.template, call)
+            if self._is_sharded or not has_buffers:  # FSDP2's hooks are its own; or nothing needs copies
+                one = OwnRunner(self.template, device, copies_buffers=False)(call)
             else:
                 one = run_copy(self.template, device, call)
         working = [size for size in rows.sizes if size]
@@ -123,15 +121,6 @@ def _is_sharded(parameter: Any) -> bool:
 
 def _data(tensor: Any) -> Any:
     return tensor.data
-
-
-def _run_itself(template: Any, call: Any) -> Pass:
-    """Run the module and no copy of it: FSDP2's hooks bring the parameters, or nothing needs copies."""
-    args, kwargs = call
-    modules = list(template.modules())
-    given = given_itself(modules)
-    outputs = template(*args, **kwargs)
-    return Pass(outputs, changes(modules, given), given)
 
 
 def _exchange(own: Mapping[Place, Change], device: Any) -> list[Mapping[Place, Change]]:

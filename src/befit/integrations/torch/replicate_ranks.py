@@ -17,6 +17,7 @@ from befit.integrations.keras.replicate_slices import (
     run_replica,
     take_rows,
 )
+from befit.integrations.processes import is_compared
 from befit.integrations.torch.replicate_collectives import (
     Rows,
     bring_into_step,
@@ -29,6 +30,7 @@ from befit.integrations.torch.replicate_collectives import (
 )
 from befit.integrations.torch.replicate_gradients import GradientMean
 from befit.integrations.torch.world import place
+from befit.replicate.split import common_length
 
 
 class RankParallelModel(SlicedModel):
@@ -36,6 +38,10 @@ class RankParallelModel(SlicedModel):
 
     Outputs are gathered, so that each process computes the same loss and metrics, and makes the same step.
     """
+
+    whole_step = (
+        "hands the whole step to torch.compile, which cannot follow what the processes tell each other"
+    )
 
     def __init__(self, template: Any, devices: tuple[str, ...]) -> None:
         super().__init__(template, devices)
@@ -56,42 +62,16 @@ class RankParallelModel(SlicedModel):
         self._bring_into_step()
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile the model; ``jit_compile=True`` is refused."""
-        if kwargs.get("jit_compile") is True:
-            raise ReplicationError(
-                "jit_compile=True hands the whole step to torch.compile, which cannot follow what the "
-                "processes tell each other; leave jit_compile at 'auto'"
-            )
+        """Compile the model; the optimizer's states are brought into step before the next pass."""
         super().compile(*args, **kwargs)
         self._is_in_step = False
 
-    def save(self, *args: Any, **kwargs: Any) -> Any:
-        """Save the template, in the first process of each machine; the others return at once."""
-        return super().save(*args, **kwargs) if self._writes else None
-
-    def save_weights(self, *args: Any, **kwargs: Any) -> Any:
-        """Save the template's weights, in the first process of each machine; the others return at once."""
-        return super().save_weights(*args, **kwargs) if self._writes else None
-
-    def load_weights(self, *args: Any, **kwargs: Any) -> Any:
-        """Load the template's weights; those that the first process has read are everybody's."""
-        result = super().load_weights(*args, **kwargs)
-        self._bring_into_step()
-        return result
-
     def _run_replicas(self, inputs: Any, training: bool | None, variables: Variables) -> Pass:
         tensors = batch_tensors(inputs)
-        lengths = {int(tensor.shape[0]) for tensor in tensors}
-        if len(lengths) != 1:
-            raise ReplicationError(
-                f"the inputs have {' and '.join(map(str, sorted(lengths))) or 'no'} rows; "
-                "all need the same number"
-            )
         if not self._is_in_step:
             self._bring_into_step()
-        rows = Rows.of(lengths.pop())
-        # Often enough to find out who shuffles otherwise, too seldom to cost anything.
-        if self._forward_passes & (self._forward_passes - 1) == 0:
+        rows = Rows.of(common_length((int(tensor.shape[0]) for tensor in tensors), "the inputs"))
+        if is_compared(self._forward_passes):
             check_same_batch(tensors, rows.total)
         if torch.is_grad_enabled():
             # Not parameters(), which Keras sorts by name: names count up, and not in every process alike.
@@ -139,13 +119,7 @@ class RankParallelModel(SlicedModel):
                 merged[index] = part.view(updates[index].shape)
         return merged
 
-    def _bring_into_step(self) -> None:
-        """Give every process the first one's weights and states, and those of the optimizer."""
-        if not self.template.built:
-            return
-        variables = list(self.template.variables)
-        if self.optimizer is not None:
-            variables += self.optimizer.variables
+    def _share(self, variables: list[Any]) -> None:
         bring_into_step([variable.value.data for variable in variables])
         self._is_in_step = True
 
