@@ -1,5 +1,6 @@
 """Replicas in processes of their own that fail, are killed, released, forked and interrupted."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -197,7 +198,7 @@ def test_ctrl_c_in_the_middle_of_a_step(parallel):
     seen = [1]
     twice = replicated(Interrupted())
     assert torch.equal(twice(batch(5.0)), 2 * batch(5.0))
-    hook = twice.template.register_forward_pre_hook(_raise_interrupt)
+    hook = twice.template.register_forward_pre_hook(functools.partial(_raise_interrupt, os.getpid()))
     with pytest.raises(KeyboardInterrupt):
         twice(batch(7.0))
     hook.remove()
@@ -205,12 +206,9 @@ def test_ctrl_c_in_the_middle_of_a_step(parallel):
     twice.release()
 
 
-def _raise_interrupt(module, args):
-    if os.getpid() == _TEST_PROCESS:
+def _raise_interrupt(caller, module, args):
+    if os.getpid() == caller:
         raise KeyboardInterrupt
-
-
-_TEST_PROCESS = os.getpid()
 
 
 def run_script(tmp_path, text, **settings):
