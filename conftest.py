@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ os.environ["XLA_FLAGS"] = (
 os.environ["RAY_TQDM_PATCH_PRINT"] = "0"  # Ray would put a function of its own into builtins
 os.environ.pop("BEFIT_OFFLINE", None)
 os.environ.pop("BEFIT_PROGRESS", None)
+os.environ["BEFIT_KERAS2_HINTS"] = "0"  # they are warnings, and warnings are errors
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and their children with them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -45,14 +47,29 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     _home.cleanup()
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if "befit.keras2" in sys.modules:  # importing it, for its doctests or tests, installs it
+        sys.modules["befit.keras2"].uninstall()
+
+
+def _forget_keras2() -> None:
+    """Let the next import of ``befit.keras2`` be the first one."""
+    if "befit.keras2" in sys.modules:
+        sys.modules["befit.keras2"].uninstall()
+        for name in [name for name in sys.modules if f"{name}.".startswith("befit.keras2.")]:
+            del sys.modules[name]
+
+
 def _enter_folder(namespace: dict[str, Any]) -> None:
     """Documents write their files into a folder of their own."""
     namespace["_folder"] = tempfile.TemporaryDirectory(prefix="befit-document-")
     os.chdir(namespace["_folder"].name)
+    _forget_keras2()
 
 
 def _leave_folder(namespace: dict[str, Any]) -> None:
     os.chdir(ROOT)
+    _forget_keras2()
     namespace["_folder"].cleanup()
 
 

@@ -165,7 +165,9 @@ def test_num_classes_is_a_whole_number(num_classes):
         to_categorical([0], num_classes)
 
 
-@pytest.mark.parametrize("y", [{0, 1}, {0: 1}, None, (label for label in [0]), object()], ids=repr)
+@pytest.mark.parametrize(
+    "y", [{0, 1}, {0: 1}, None, (label for label in [0]), object()], ids=lambda y: type(y).__name__
+)
 def test_what_is_no_array_is_refused(y):
     with pytest.raises(UnsupportedObjectError, match="not an array"):
         to_categorical(y)

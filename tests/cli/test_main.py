@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import befit
-from befit.cli import backends, doctor
+from befit._internal import backends
+from befit.cli import doctor
 from befit.cli import main as command
 from befit.cli.main import main
 

@@ -206,10 +206,12 @@ def test_a_disk_that_is_too_small_is_said_before_anything_comes(run, monkeypatch
 
 
 def test_no_thread_outlives_a_transfer(run):
+    before = threading.enumerate()
     run(Scripted(100_000))
     with pytest.raises(DownloadError):
         run(Scripted(100_000, *[TransientError("down")] * 3))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("befit")]
+    later = [thread for thread in threading.enumerate() if thread not in before]
+    assert not [thread for thread in later if thread.name.startswith("befit")]
 
 
 # What a transfer makes of several connections

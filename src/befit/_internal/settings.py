@@ -8,6 +8,7 @@
 ``BEFIT_PROGRESS``        ``0``: no progress bars, ``1``: also where standard error is no terminal
 ``BEFIT_MMAP``            ``0``: HDF5 files are never mapped into memory, ``1``: also those on a network
 ``BEFIT_SCRATCH``         the folder for temporary files as large as a data set
+``BEFIT_KERAS2_HINTS``    ``0``: ``befit.keras2`` does not say what to write instead of old names
 ``HTTP_PROXY`` …          ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``: how ``get_file`` goes online
 ``REQUESTS_CA_BUNDLE``    also ``CURL_CA_BUNDLE``: a file or folder of certificates that ``get_file`` trusts;
                           ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are read by OpenSSL itself
@@ -146,6 +147,11 @@ def ca_bundle() -> str | None:
 def progress() -> bool | None:
     """Return whether progress bars are wanted; ``None``: where standard error is a terminal."""
     return _flag("BEFIT_PROGRESS")
+
+
+def keras2_hints() -> bool:
+    """Return whether ``befit.keras2`` says what to write instead of old names."""
+    return _flag("BEFIT_KERAS2_HINTS") is not False
 
 
 def keras_backend() -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from befit.cli.backends import prepare_keras
+from befit._internal.backends import prepare_keras
 
 
 def add_parser(commands: Any) -> None:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import befit
-from befit.cli.backends import choose_backend, installed_backends
+from befit._internal.backends import choose_backend, installed_backends
 from befit.errors import BefitError
 
 # name of the import, names under which it is distributed

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import befit
-from befit.cli import cache, demo_command, doctor, get, h5, plot, profile, summary
+from befit.cli import cache, demo_command, doctor, get, h5, migrate, plot, profile, run, summary
 from befit.errors import ArgumentError, BefitError
 
 FAILED = 1
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="befit", description="Everything your model needs around fit().")
     parser.add_argument("--version", action="version", version=f"befit {befit.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for command in (demo_command, doctor, get, cache, h5, summary, plot, profile):
+    for command in (demo_command, doctor, get, cache, h5, summary, plot, profile, run, migrate):
         command.add_parser(commands)
     return parser
 

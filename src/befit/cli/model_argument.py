@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from befit._internal.adapters import framework_of, integration
-from befit.cli.backends import prepare_keras
+from befit._internal.backends import prepare_keras
 from befit.cli.object_argument import load_object
 from befit.errors import BefitError
 

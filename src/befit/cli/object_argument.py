@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from befit.cli.backends import prepare_keras
+from befit._internal.backends import prepare_keras
 from befit.errors import ArgumentError, BefitError
 
 

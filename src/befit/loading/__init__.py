@@ -1,5 +1,6 @@
-"""Sequence and Loader: every sample exactly once an epoch, from any number of workers."""
+"""Sequence, Loader, Stream: every sample exactly once, from any number of workers."""
 
+from befit.loading.as_batches import as_batches
 from befit.loading.building import empty
 from befit.loading.enqueuers import GeneratorEnqueuer, OrderedEnqueuer, SequenceEnqueuer
 from befit.loading.loader import Loader
@@ -7,6 +8,7 @@ from befit.loading.prefetch import DevicePrefetch, device_prefetch
 from befit.loading.randomness import batch_rng
 from befit.loading.sequence import Sequence
 from befit.loading.stats import LoaderStats
+from befit.loading.stream import Stream
 
 __all__ = [
     "DevicePrefetch",
@@ -16,6 +18,8 @@ __all__ = [
     "OrderedEnqueuer",
     "Sequence",
     "SequenceEnqueuer",
+    "Stream",
+    "as_batches",
     "batch_rng",
     "device_prefetch",
     "empty",

@@ -7,16 +7,19 @@ in one thread.
 from __future__ import annotations
 
 import contextvars
+import functools
 import itertools
 import threading
 import warnings
 import weakref
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from befit._internal.arguments import as_count
 from befit.errors import LoaderError, UnsupportedObjectError
+from befit.loading.enqueuer_queue import EnqueuerQueue, ItemQueue, QueuedBatch, ResultQueue
 from befit.loading.item_buffer import END, ItemBuffer, fill, read_item
 from befit.loading.loader import Loader
 from befit.typing import Batch, BatchSource
@@ -69,6 +72,11 @@ class SequenceEnqueuer(ABC):
             timeout: Seconds to wait at most; ``None``: as long as they take.
         """
 
+    @property
+    @abstractmethod
+    def queue(self) -> EnqueuerQueue:
+        """What was read ahead, for loops that poll: ``empty()``, ``qsize()``, ``full()``, ``get()``."""
+
     @abstractmethod
     def _next(self) -> Any:
         """Return the next batch, or ``END``."""
@@ -95,6 +103,13 @@ class SequenceEnqueuer(ABC):
         if self.is_running():
             raise LoaderError(f"this {type(self).__name__} is running; call stop() before start()")
         self._started = True
+
+
+class _Run(NamedTuple):
+    """From ``start`` to ``stop``."""
+
+    loader: Loader
+    due: deque[QueuedBatch]
 
 
 class OrderedEnqueuer(SequenceEnqueuer):
@@ -131,14 +146,15 @@ class OrderedEnqueuer(SequenceEnqueuer):
         self.use_multiprocessing = use_multiprocessing
         self.shuffle = shuffle
         self.workers = 0
-        self._loader: Loader | None = None
+        self._ahead = 0
+        self._run: _Run | None = None
         self._epoch: Iterator[Batch] | None = None
         # One thread at a time asks the loader, or ends it; on_epoch_end, called meanwhile, may call stop().
         self._lock = threading.RLock()
 
     def is_running(self) -> bool:
         """Return whether batches may be taken: from ``start`` until ``stop`` or an error."""
-        return self._loader is not None
+        return self._run is not None
 
     def start(self, workers: int = 1, max_queue_size: int = 10) -> None:
         """Begin an epoch; workers start with the first batch that is asked for.
@@ -155,13 +171,15 @@ class OrderedEnqueuer(SequenceEnqueuer):
         ahead = as_count("max_queue_size", max_queue_size)
         self._check_startable()
         self.workers = workers
-        self._loader = Loader(
+        self._ahead = ahead
+        loader = Loader(
             self.sequence,
             workers=workers,
             engine="processes" if self.use_multiprocessing and workers else "auto",
             prefetch=max(1, ahead // max(1, workers)),
             shuffle=self.shuffle,
         )
+        self._run = _Run(loader, deque())
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop the workers; an epoch that is cut off is not ended by ``on_epoch_end``.
@@ -170,29 +188,54 @@ class OrderedEnqueuer(SequenceEnqueuer):
             timeout: Seconds to wait for a consumer in another thread that is waiting for its batch; ``None``:
                 as long as it takes.
         """
-        loader, self._loader = self._loader, None  # from here on, no generator asks for more
-        if loader is None or not self._lock.acquire(timeout=-1 if timeout is None else timeout):
-            return  # what was not waited for is closed by that consumer, in _next
+        run, self._run = self._run, None  # from here on, no generator asks for more
+        if run is None or not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+            return  # what was not waited for is closed by that consumer, in _load_next
         try:
             self._epoch = None
-            loader.close()
+            run.loader.close()
         finally:
             self._lock.release()
 
+    @property
+    def queue(self) -> ResultQueue:
+        """The queue of batches to come: ``queue.get()`` returns at once, and ``get()`` of that the batch.
+
+        Example:
+            >>> from befit.loading import OrderedEnqueuer
+            >>> enqueuer = OrderedEnqueuer([["x", "y"], ["v", "w"]])
+            >>> enqueuer.start()
+            >>> while enqueuer.is_running():
+            ...     if not enqueuer.queue.empty():
+            ...         batch = enqueuer.queue.get().get()
+            ...         break
+            >>> batch, next(enqueuer.get())
+            (['x', 'y'], ['v', 'w'])
+            >>> enqueuer.stop()
+        """
+        return ResultQueue(self._ahead, self.is_running, self._promise)
+
+    def _promise(self) -> QueuedBatch:
+        run = self._run
+        due = deque() if run is None else run.due
+        return QueuedBatch(due, functools.partial(self._load_next, run), self._lock)
+
     def _next(self) -> Any:
-        with self._lock:
-            loader = self._loader
-            if loader is None:
-                return END
-            try:
-                return self._next_of(loader)
-            except BaseException:
-                self._loader = None
-                raise
-            finally:
-                if self._loader is not loader:
-                    self._epoch = None
-                    loader.close()
+        return self._promise().wait()
+
+    def _load_next(self, run: _Run | None) -> Any:
+        """Return the next batch of ``run``, or ``END`` where it is over; the lock is held."""
+        if run is None or self._run is not run:
+            return END
+        try:
+            return self._next_of(run.loader)
+        except BaseException:
+            self._run = None
+            raise
+        finally:
+            if self._run is not run:
+                self._epoch = None
+                run.loader.close()
 
     def _next_of(self, loader: Loader) -> Batch:
         if self._epoch is not None:
@@ -308,6 +351,34 @@ class GeneratorEnqueuer(SequenceEnqueuer):
         for thread in self._threads:
             if thread is not threading.current_thread():  # the generator itself may call stop()
                 thread.join(timeout)
+
+    @property
+    def queue(self) -> ItemQueue:
+        """The queue of items that are ready; ``queue.get()`` returns an item.
+
+        Example:
+            >>> import time
+            >>> from befit.loading import GeneratorEnqueuer
+            >>> enqueuer = GeneratorEnqueuer(number**2 for number in range(4))
+            >>> enqueuer.start()
+            >>> items = []
+            >>> while enqueuer.is_running():
+            ...     if not enqueuer.queue.empty():
+            ...         items.append(enqueuer.queue.get())
+            ...     else:
+            ...         time.sleep(enqueuer.wait_time)
+            >>> items
+            [0, 1, 4, 9]
+        """
+        return ItemQueue(self._buffer, self._make_one)
+
+    def _make_one(self) -> None:
+        """Read an item if none is there and no thread reads."""
+        if self._reads_ahead:
+            return
+        with self._buffer.reading:
+            if self._buffer.is_open() and self._buffer.is_empty():
+                read_item(self._buffer, self._generator)
 
     def _next(self) -> Any:
         if self._reads_ahead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -44,14 +45,29 @@ class ItemBuffer:
             self._changed.notify_all()
 
     def is_open(self) -> bool:
-        """Return whether items go in and out."""
+        """Return whether items go in and out; closes it where all are out and nothing follows.
+
+        So those who look, and do not wait in ``take``, learn of the end, too.
+        """
         with self._changed:
+            if self._is_complete and not self._items and self._error is None:
+                self._end()
             return self._is_open
 
     def is_empty(self) -> bool:
         """Return whether ``take`` would have to wait."""
         with self._changed:
             return not self._items and not self._is_complete
+
+    def count(self) -> int:
+        """Return how many items can be taken."""
+        with self._changed:
+            return len(self._items) if self._is_open else 0
+
+    def is_full(self) -> bool:
+        """Return whether no item is let in."""
+        with self._changed:
+            return self._is_open and len(self._items) >= self._size
 
     def wait_for_room(self, life: int) -> bool:
         """Return whether another item is wanted, as soon as that is known."""
@@ -78,24 +94,35 @@ class ItemBuffer:
             self._is_complete, self._error = True, error
             self._changed.notify_all()
 
-    def take(self) -> Any:
-        """Wait for an item; ``END``: it is closed, or the generator's end was reached, which closes it."""
+    def take(self, timeout: float | None = None) -> Any:
+        """Wait for an item; ``END``: it is closed, or the generator's end was reached, which closes it.
+
+        Raises:
+            queue.Empty: ``timeout`` seconds have passed.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._is_complete or not self._is_open)
+            there = self._changed.wait_for(
+                lambda: self._items or self._is_complete or not self._is_open, timeout
+            )
+            if not there:
+                raise queue.Empty(f"no item was ready within {timeout} s")
             if not self._is_open:
                 return END
             if self._items:
                 self._changed.notify_all()
                 return self._items.popleft()
-            self._is_open = self._is_complete = False
-            self._changed.notify_all()
             error, self._error = self._error, None
+            self._end()
         if error is None:
             return END
         try:
             raise error
         finally:
             del error  # its traceback holds this frame
+
+    def _end(self) -> None:
+        self._is_open = self._is_complete = False  # what is no generator may have more after a restart
+        self._changed.notify_all()
 
 
 def fill(buffer: ItemBuffer, generator: Iterator[Batch], life: int) -> None:

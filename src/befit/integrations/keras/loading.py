@@ -13,24 +13,23 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from numbers import Number
 from types import FrameType
 from typing import Any
 
 import keras
-import numpy as np
 from keras.src.trainers.data_adapters import data_adapter_utils
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 
 from befit.errors import ArgumentError, LoaderError
-from befit.loading import Loader
+from befit.integrations.keras.batch_form import LOOK, Failure, as_keras_data, tf_dataset
+from befit.integrations.keras.stream import StreamAdapter, TrainerCall
+from befit.loading import Loader, Stream
 from befit.typing import Batch
 
 __all__ = ["DataAdapter", "LoaderAdapter", "take_over"]
 
-_SCALARS = (Number, np.generic, str)
-_LOOK = data_adapter_utils.NUM_BATCHES_FOR_TENSOR_SPEC
+_METHODS = ("fit", "evaluate", "predict")
 
 
 def take_over(source: Any, frame: FrameType) -> int | None:
@@ -53,13 +52,34 @@ def take_over(source: Any, frame: FrameType) -> int | None:
                 f"{name}= was passed beside a {type(source).__qualname__}; leave it out and return it as "
                 "part of the batch: (x, y) or (x, y, sample_weight)"
             )
-    adapter = LoaderAdapter(
-        source if isinstance(source, Loader) else Loader(source),
-        epoch_iterator,
-        class_weight=given.get("class_weight"),
-    )
+    call = _call(frame)
+    class_weight = given.get("class_weight")
+    adapter: StreamAdapter | LoaderAdapter
+    if isinstance(source, Stream):
+        adapter = StreamAdapter(source, epoch_iterator, call, class_weight=class_weight)
+    else:
+        adapter = LoaderAdapter(
+            source if isinstance(source, Loader) else Loader(source),
+            epoch_iterator,
+            class_weight=class_weight,
+            predict=call.method == "predict",
+        )
     epoch_iterator.data_adapter = adapter
     return adapter.num_batches
+
+
+def _call(frame: FrameType) -> TrainerCall:
+    """Return which call to a model the ``EpochIterator`` is made for."""
+    caller = frame.f_back
+    while caller is not None and str(caller.f_globals.get("__name__")).startswith("keras.src."):
+        here = caller.f_locals
+        if caller.f_code.co_name in _METHODS and "self" in here:
+            # fit keeps its own iterator in this variable, and makes the one for validation later
+            is_training = caller.f_code.co_name == "fit" and "epoch_iterator" not in here
+            epochs = here["epochs"] - here["initial_epoch"] if is_training else 1
+            return TrainerCall(caller.f_code.co_name, here["self"], is_training, epochs)
+        caller = caller.f_back
+    return TrainerCall()
 
 
 class LoaderAdapter(DataAdapter):
@@ -70,12 +90,18 @@ class LoaderAdapter(DataAdapter):
     """
 
     def __init__(
-        self, loader: Loader, epoch_iterator: Any, *, class_weight: Mapping[int, float] | None = None
+        self,
+        loader: Loader,
+        epoch_iterator: Any,
+        *,
+        class_weight: Mapping[int, float] | None = None,
+        predict: bool = False,
     ) -> None:
         self._loader = loader
         self._epoch_iterator = weakref.ref(epoch_iterator)
         self._endless = bool(epoch_iterator.steps_per_epoch)
         self._class_weight = class_weight
+        self._predict = predict
         # A batch from this process may be a view of the sequence's own arrays, and JAX reads the memory of a
         # batch long after it was given: until then on_epoch_end may have shuffled it in place.
         self._copy = loader.engine != "processes"
@@ -84,6 +110,8 @@ class LoaderAdapter(DataAdapter):
             None  # all batches of the epoch, while they may have been only looked at
         )
         self._replay: list[Batch] | None = None
+        self._failure = Failure()
+        epoch_iterator._interrupted_warning = self._ran_out
         self._length()  # an empty sequence is an error now, not after the first epoch
 
     @property
@@ -120,20 +148,7 @@ class LoaderAdapter(DataAdapter):
 
     def get_tf_dataset(self) -> Any:
         """Return a ``tf.data.Dataset`` of batches, typed by the first two of them."""
-        import tensorflow as tf
-
-        signature = data_adapter_utils.get_tensor_spec(self._first_batches())
-
-        def tensors() -> Iterator[Any]:
-            for batch in self.get_numpy_iterator():
-                yield keras.tree.map_structure(_tf_value, batch, signature)
-
-        dataset = tf.data.Dataset.from_generator(tensors, output_signature=signature)
-        # The loader looks ahead; if tf.data did too, on_epoch_end would be called before the last steps.
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        options.experimental_optimization.inject_prefetch = False
-        return dataset.with_options(options)
+        return tf_dataset(self.get_numpy_iterator, self._first_batches(), self._failure)
 
     def on_epoch_begin(self) -> None:
         """Called by Keras before a pass."""
@@ -164,7 +179,7 @@ class LoaderAdapter(DataAdapter):
     def _stream(self) -> Iterator[Any]:
         while True:
             for batch in self._one_epoch():
-                yield _as_keras_data(batch, self._class_weight, copy=self._copy)
+                yield as_keras_data(batch, self._class_weight, copy=self._copy, predict=self._predict)
             if not self._endless:
                 return  # on_epoch_begin or on_epoch_end will end the epoch, when the last batch is used
             self._end_complete_epoch()
@@ -181,15 +196,22 @@ class LoaderAdapter(DataAdapter):
         epoch = self._epoch
         while not epoch.all_delivered:
             batch = next(epoch)
-            if self._seen is not None and len(self._seen) < _LOOK:
+            if self._seen is not None and len(self._seen) < LOOK:
                 self._seen = [*self._seen, batch]
             else:
                 self._use()
             yield batch
 
+    def _ran_out(self) -> None:
+        """Called by Keras where a batch is due and none comes."""
+        self._failure.raise_it()
+        epoch_iterator = self._epoch_iterator()
+        if epoch_iterator is not None:
+            type(epoch_iterator)._interrupted_warning(epoch_iterator)
+
     def _first_batches(self) -> list[Any]:
         stream = self._stream()
-        batches = list(islice(stream, min(_LOOK, self._length())))
+        batches = list(islice(stream, min(LOOK, self._length())))
         self._rewind()
         return batches
 
@@ -213,53 +235,3 @@ class LoaderAdapter(DataAdapter):
             self._use()
             self._epoch.close()
             self._epoch = self._seen = self._replay = None
-
-
-def _as_keras_data(batch: Batch, class_weight: Mapping[int, float] | None, *, copy: bool) -> tuple[Any, ...]:
-    """Return ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``."""
-    data = _nest(batch, copy)
-    if not isinstance(data, tuple):
-        data = (data,)
-    if not 1 <= len(data) <= 3:
-        raise ArgumentError(
-            f"a batch has {len(data)} parts; Keras takes x, (x, y) or (x, y, sample_weight), where x and y "
-            "may be tuples or dicts of arrays"
-        )
-    if class_weight is None:
-        return (*data,)
-    if len(data) != 2:
-        raise ArgumentError(
-            f"class_weight= needs batches (x, y), and these have {len(data)} parts; leave out class_weight, "
-            "or the sample weights"
-        )
-    return (*data, data_adapter_utils.class_weight_to_sample_weights(data[1], class_weight))
-
-
-def _nest(value: Any, copy: bool) -> Any:
-    """Turn lists into tuples, which all backends take apart, and arrays into what ``fit`` makes of arrays."""
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind == "f" and value.dtype.name != keras.config.floatx():
-            return value.astype(keras.config.floatx())
-        return value.copy() if copy else value
-    if isinstance(value, Mapping):
-        return {key: _nest(item, copy) for key, item in value.items()}
-    if isinstance(value, list) and value and all(isinstance(item, _SCALARS) for item in value):
-        return _nest(np.asarray(value), False)
-    if isinstance(value, (list, tuple)):
-        return tuple(_nest(item, copy) for item in value)
-    return value
-
-
-def _tf_value(value: Any, spec: Any) -> Any:
-    import tensorflow as tf
-
-    if value is None:
-        return tf.experimental.Optional.empty(None)
-    if data_adapter_utils.is_scipy_sparse(value):
-        return data_adapter_utils.scipy_sparse_to_tf_sparse(value)
-    if not spec.shape.is_compatible_with(np.shape(value)):
-        raise ArgumentError(
-            f"a batch holds an array of shape {np.shape(value)} where the first {_LOOK} batches had "
-            f"{spec.shape}; let those two differ along each axis that varies"
-        )
-    return value
