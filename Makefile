@@ -37,7 +37,7 @@ demo: $(VENV)/demo.stamp  ## the main job: real digits, from download to trained
 
 # Two at a time, each whole test in one process and always in the same order.
 test: $(VENV)/test.stamp  ## the test-suite, once per Keras backend
-	$(MAKE) --jobs=2 --output-sync=line test-jax-models test-jax test-tensorflow test-torch
+	$(MAKE) --jobs=2 test-jax-models test-jax test-tensorflow test-torch
 
 MODELS := tests/loading tests/replicate
 

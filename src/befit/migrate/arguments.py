@@ -18,7 +18,8 @@ _BY_POSITION = {
     "to_categorical": (2, ("y", "num_classes", "dtype")),
 }
 """Where Keras 2 took more arguments by position than befit: how many befit takes, and the names of all."""
-_STILL_TAKEN = frozenset({"md5_hash"})
+STILL_TAKEN = frozenset({"md5_hash"})
+"""Old names of arguments that work as before."""
 
 
 def plan_arguments(source: Source, remarks: list[Remark]) -> dict[cst.Call, NewCall]:
@@ -32,7 +33,7 @@ def plan_arguments(source: Source, remarks: list[Remark]) -> dict[cst.Call, NewC
         renamed = row.arguments
         taken, names = _BY_POSITION.get(row.name, (len(call.args), ()))
         if any(argument.star for argument in call.args):
-            if set(renamed) - _STILL_TAKEN:
+            if set(renamed) - STILL_TAKEN:
                 listed = ", ".join(f"{old} is {name} today" for old, name in renamed.items())
                 remarks.append(Remark(source.line(call), f"{row.name} is called with * or **", listed))
             continue

@@ -7,6 +7,7 @@ from typing import Any
 
 import libcst as cst
 
+from befit.migrate.aliases import alias_remarks
 from befit.migrate.arguments import plan_arguments
 from befit.migrate.calls import NewCall
 from befit.migrate.gone import hints
@@ -27,7 +28,7 @@ def migrate_module(module: cst.Module) -> Migration:
     uses = plan_uses(source)
     imports = plan_imports(source, uses)
     at_top = [*map(import_of, imports.at_top), *names.statements()]
-    remarks += [*uses.remarks, *imports.remarks, *hints(source)]
+    remarks += [*uses.remarks, *imports.remarks, *hints(source), *alias_remarks(source)]
     rewritten = source.module.visit(_Rewriter(uses, imports, calls))
     rewritten = rewritten.with_changes(body=_with_imports(rewritten.body, at_top))
     return Migration(rewritten.code, tuple(sorted(set(remarks))))

@@ -1,5 +1,5 @@
 # backends: tensorflow
-# needs: tensorflow
+# migrate leaves: names that are used through keras = tf.keras
 """tf.keras.utils by attributes all the way: modules, functions and scopes."""
 
 import os
