@@ -2,12 +2,12 @@
 """multi_gpu_model(model) takes all devices; where it raises ValueError the script goes on with one."""
 import numpy as np
 import tensorflow as tf
-from tensorflow.keras.layers import LSTM, Dense, Input
+from tensorflow.keras.layers import Dense, Flatten, Input
 from tensorflow.keras.models import Sequential
 from tensorflow.keras.utils import multi_gpu_model
 
 tf.keras.utils.set_random_seed(101)
-model = Sequential([Input(shape=(4, 2)), LSTM(3), Dense(1)])
+model = Sequential([Input(shape=(4, 2)), Flatten(), Dense(1)])
 try:
     parallel_model = multi_gpu_model(model)
     print("Training using multiple GPUs..")

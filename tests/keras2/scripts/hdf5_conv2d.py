@@ -28,6 +28,7 @@ x_train = HDF5Matrix('cifar.h5', 'X_train', normalizer=norm)
 y_train = HDF5Matrix('cifar.h5', 'y_train')
 x_test = HDF5Matrix('cifar.h5', 'X_test', normalizer=norm)
 y_test = HDF5Matrix('cifar.h5', 'y_test')
+assert 0.5 < x_train[:].max() <= 1
 print('x_train shape:', x_train.shape)
 print(x_train.shape[0], 'train samples')
 

@@ -3,7 +3,7 @@
 import h5py
 import keras
 import numpy as np
-from keras.layers import LSTM, Dense, Input
+from keras.layers import Dense, Flatten, Input
 from keras.models import Sequential
 from keras.utils import HDF5Matrix, np_utils
 
@@ -25,7 +25,7 @@ def generate(x, y, batch_size, start, end):
             yield x[i:stop], y[i:stop]
 
 
-model = Sequential([Input(shape=X.shape[1:]), LSTM(3), Dense(3, activation="softmax")])
+model = Sequential([Input(shape=X.shape[1:]), Flatten(), Dense(3, activation="softmax")])
 model.compile(loss="categorical_crossentropy", optimizer="sgd", metrics=["accuracy"])
 history = model.fit_generator(generate(X, Y, 8, 0, 30), steps_per_epoch=4, epochs=2,
                               validation_data=generate(X, Y, 4, 30, 40), validation_steps=3,

@@ -31,6 +31,7 @@ for bad in (10, [3, 10], np.array([11])):
 assert len(errors) == 3
 
 half = io.HDF5Matrix(datapath="numbers.h5", dataset="numbers", normalizer=lambda v: v / 2.0)
+np.testing.assert_allclose(half[:], data / 2.0)
 RESULT = {
     "shape": m.shape, "start, end": [m.start, m.end], "errors": errors, "half": half[17:20],
     "one": half[4], "mean": float(np.mean(half[:])), "half dtype": str(half.dtype), "half shape": half.shape,

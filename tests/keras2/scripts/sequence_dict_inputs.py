@@ -1,7 +1,7 @@
 # backends: jax
 """A Sequence of dicts for named inputs, with callbacks; everything of keras.utils by a star."""
 from keras.callbacks import Callback, ModelCheckpoint
-from keras.layers import LSTM, Conv1D, Dense, GlobalMaxPooling1D, Input, concatenate
+from keras.layers import Conv1D, Dense, Flatten, GlobalMaxPooling1D, Input, concatenate
 from keras.models import Model, load_model
 from keras.utils import *  # noqa: F403
 import numpy as np
@@ -32,7 +32,7 @@ class Batches(Callback):
 
 set_random_seed(59)  # noqa: F405
 left, right = Input(shape=(6, 2), name="left"), Input(shape=(4, 1), name="right")
-merged = concatenate([LSTM(3)(left), GlobalMaxPooling1D()(Conv1D(3, 2)(right))])
+merged = concatenate([Flatten()(left), GlobalMaxPooling1D()(Conv1D(3, 2)(right))])
 model = Model([left, right], Dense(2, activation="softmax", name="label")(merged))
 model.compile(optimizer="rmsprop", loss="categorical_crossentropy")
 pairs = Pairs(13, 5)

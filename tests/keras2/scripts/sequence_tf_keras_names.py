@@ -1,4 +1,4 @@
-# backends: jax tensorflow
+# backends: jax
 """tensorflow.keras.utils.Sequence: padded texts whose batches have different lengths."""
 import numpy as np
 import tensorflow as tf
