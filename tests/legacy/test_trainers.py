@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,6 +16,10 @@ from befit import Loader, Sequence
 from befit.errors import ArgumentError, UnsupportedObjectError
 from befit.legacy.trainers import evaluate_generator, fit_generator, predict_generator
 from befit.loading import Stream
+
+sys.path.append(str(Path(__file__).parent))
+
+from linear_model import make_model
 
 pytestmark = pytest.mark.backends
 
@@ -57,14 +63,6 @@ def generator(source=None):
     source = source or Counted()
     while True:
         yield next(source)
-
-
-def make_model(**settings):
-    keras.utils.set_random_seed(5)
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    # Compiling takes most of the time of a test, and shows nothing about how data are loaded.
-    model.compile(optimizer=keras.optimizers.SGD(0.05), loss="mse", jit_compile=False, **settings)
-    return model
 
 
 def losses_on_arrays(epochs, **settings):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import random
+import sys
 import threading
 import types
+from pathlib import Path
 
 import h5py
 import keras
@@ -16,6 +18,10 @@ from befit import HDF5Matrix, Loader, Sequence
 from befit.errors import ArgumentError
 from befit.legacy import trainers
 from befit.loading import Stream
+
+sys.path.append(str(Path(__file__).parent))
+
+from linear_model import make_model
 
 pytestmark = pytest.mark.backends
 
@@ -76,14 +82,6 @@ def generator():
     source = Counted()
     while True:
         yield next(source)
-
-
-def make_model(**settings):
-    keras.utils.set_random_seed(5)
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    # Compiling takes most of the time of a test, and shows nothing about how data are loaded.
-    model.compile(optimizer=keras.optimizers.SGD(0.05), loss="mse", jit_compile=False, **settings)
-    return model
 
 
 def call(name, *args, **kwargs):

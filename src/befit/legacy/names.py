@@ -62,7 +62,7 @@ class OldMethod:
     write: str
     """What to write today."""
     arguments: Mapping[str, str | None] = field(default_factory=dict)
-    """Arguments that have another name today; ``None``: one of ``as_batches`` or ``Loader``."""
+    """Arguments that have another name today; ``None``: see ``LOADING``."""
 
 
 _MODULE = "only in a module that is gone"
@@ -155,14 +155,27 @@ NAMES: tuple[OldName, ...] = (
     ),
 )
 
-_LOADING = {
-    "max_queue_size": None,
-    "max_q_size": None,
-    "workers": None,
-    "nb_worker": None,
-    "use_multiprocessing": None,
-    "pickle_safe": None,
+LOADING: Mapping[str, str] = {
+    "max_queue_size": "max_queue_size",
+    "workers": "workers",
+    "use_multiprocessing": "use_multiprocessing",
+    "max_q_size": "max_queue_size",
+    "nb_worker": "workers",
+    "pickle_safe": "use_multiprocessing",
 }
+"""Arguments of methods that say how data is loaded, which ``as_batches`` and ``Loader`` are told today.
+
+With the name that Keras 2 has for each: the others are those of Keras 1.
+"""
+
+SAMPLES: Mapping[str, str] = {
+    "samples_per_epoch": "steps_per_epoch",
+    "nb_val_samples": "validation_steps",
+    "val_samples": "steps",
+}
+"""Arguments of Keras 1 that count samples; their names of today count batches."""
+
+_LOADING = dict.fromkeys(LOADING)
 
 METHODS: tuple[OldMethod, ...] = (
     OldMethod(
@@ -205,8 +218,3 @@ METHODS: tuple[OldMethod, ...] = (
     OldMethod("evaluate", "evaluate", None, "model.evaluate(befit.Loader(sequence, workers=4))", _LOADING),
     OldMethod("predict", "predict", None, "model.predict(befit.Loader(sequence, workers=4))", _LOADING),
 )
-
-
-def method(name: str) -> OldMethod:
-    """Return the row of a method."""
-    return next(row for row in METHODS if row.name == name)

@@ -13,6 +13,7 @@ from typing import Any
 
 from befit.errors import ArgumentError, UnsupportedObjectError
 from befit.legacy.batch_shuffle import shuffle_batches
+from befit.legacy.names import LOADING, SAMPLES
 from befit.legacy.training_data import Loading, TrainingData, kind_of, steps_for, takes_itself
 
 __all__ = ["evaluate", "evaluate_generator", "fit", "fit_generator", "hints", "predict", "predict_generator"]
@@ -25,18 +26,8 @@ def _say_nothing(text: str) -> None:
 hints: Callable[[str], None] = _say_nothing
 """Called with what to write today, where something old is used that is no argument of that name."""
 
-_KERAS_1 = {
-    "nb_epoch": "epochs",
-    "max_q_size": "max_queue_size",
-    "nb_worker": "workers",
-    "pickle_safe": "use_multiprocessing",
-}
-_KERAS_1_SAMPLES = {
-    "samples_per_epoch": "steps_per_epoch",
-    "nb_val_samples": "validation_steps",
-    "val_samples": "steps",
-}
-_LOADING = ("max_queue_size", "workers", "use_multiprocessing")
+_LOADING = tuple(dict.fromkeys(LOADING.values()))
+_KERAS_1 = {"nb_epoch": "epochs", **{old: today for old, today in LOADING.items() if old not in _LOADING}}
 _OF_KERAS_3 = {
     "fit": (
         *("x", "y", "batch_size", "epochs", "verbose", "callbacks", "validation_split", "validation_data"),
@@ -297,7 +288,7 @@ def _pop_old(name: str, given: dict[str, Any]) -> dict[str, Any] | None:
     """Give arguments their names of today, and take out how data are loaded; ``None``: nothing was old."""
     loading: dict[str, Any] = {}
     is_old = False
-    for old, today in {**_KERAS_1, **{name: name for name in _LOADING}}.items():
+    for old, today in {"nb_epoch": "epochs", **LOADING}.items():
         if old not in given or (today == "epochs" and name != "fit"):
             continue
         is_old = True
@@ -341,7 +332,7 @@ def _rename(function: Callable[..., Any], given: dict[str, Any], old: dict[str, 
     defaults = inspect.signature(function).parameters
     samples = {}
     for name, value in old.items():
-        today = _KERAS_1.get(name) or _KERAS_1_SAMPLES.get(name)
+        today = _KERAS_1.get(name) or SAMPLES.get(name)
         if today not in given:
             raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}")
         if given[today] != defaults[today].default:

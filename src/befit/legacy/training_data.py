@@ -13,6 +13,7 @@ import numpy as np
 
 from befit._internal.adapters import framework_of
 from befit.errors import ArgumentError, BefitError
+from befit.legacy.names import LOADING
 from befit.loading import Loader, Sequence, Stream, as_batches
 
 __all__ = ["Loading", "TrainingData", "kind_of", "rows_of", "steps_for", "takes_itself"]
@@ -20,7 +21,7 @@ __all__ = ["Loading", "TrainingData", "kind_of", "rows_of", "steps_for", "takes_
 Kind: TypeAlias = Literal["arrays", "sequence", "iterator", "other"]
 
 _PATIENCE = 5.0  # seconds for a generator's batch in hand; its thread ends after that batch in any case
-_SETTINGS = ("workers", "use_multiprocessing", "max_queue_size")
+_SETTINGS = set(LOADING.values())
 _IN_MEMORY = ("core", "fileobj")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from befit.legacy.names import LOADING
 from befit.migrate.calls import Build, NewArgument, NewCall, original, rounded_up
 from befit.migrate.kinds import READ_ONCE, Kind
-from befit.migrate.loading import LOADING
 from befit.migrate.method_call import CannotRewriteError, MethodCall
 
 _STEPS = {"fit_generator": "steps_per_epoch", "evaluate_generator": "steps", "predict_generator": "steps"}

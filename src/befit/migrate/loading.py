@@ -12,15 +12,6 @@ from befit.migrate.kinds import READ_ONCE, Kind
 from befit.migrate.names_needed import NamesNeeded
 from befit.migrate.source import Source
 
-LOADING = {
-    "max_q_size": "max_queue_size",
-    "max_queue_size": "max_queue_size",
-    "nb_worker": "workers",
-    "pickle_safe": "use_multiprocessing",
-    "use_multiprocessing": "use_multiprocessing",
-    "workers": "workers",
-}
-"""The arguments that say how to load, and the name that Keras 2 has for each."""
 _DEFAULTS = {
     "workers": ("1", "None"),
     "max_queue_size": ("10", "0", "None"),  # 0: any number of batches

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import libcst as cst
 
-from befit.legacy.names import OldMethod
+from befit.legacy.names import LOADING, SAMPLES, OldMethod
 from befit.migrate.calls import Build, original
 from befit.migrate.kinds import Kind, Kinds
-from befit.migrate.loading import LOADING, Loading
+from befit.migrate.loading import Loading
 from befit.migrate.names_needed import NamesNeeded
 from befit.migrate.source import Source
 
@@ -26,8 +26,6 @@ _SIGNATURES = {
     "predict": "x batch_size verbose steps",
 }
 """The arguments that Keras 2.1 takes by position."""
-_SAMPLES = ("samples_per_epoch", "nb_val_samples", "val_samples")
-"""Arguments of Keras 1 that count samples; their names of today count batches."""
 
 
 class CannotRewriteError(Exception):
@@ -76,7 +74,7 @@ class MethodCall:
                 given = positional[index]
             name = LOADING.get(given) or row.arguments.get(given) or given
             self.indices[name] = index
-            if given in _SAMPLES:
+            if given in SAMPLES:
                 self.counts_samples.add(name)
         self.loading = Loading(source, self.indices, self.values, names)
 

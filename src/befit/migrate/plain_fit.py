@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import libcst as cst
 
+from befit.legacy.names import LOADING
 from befit.migrate.calls import Build, NewArgument, NewCall, code, original
 from befit.migrate.calls import call as call_of
 from befit.migrate.kinds import Kind
-from befit.migrate.loading import LOADING
 from befit.migrate.method_call import CannotRewriteError, MethodCall
 
 

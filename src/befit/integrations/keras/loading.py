@@ -10,19 +10,18 @@ Keras drives data through an ``EpochIterator``, which owns a ``DataAdapter``. Tw
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from types import FrameType
 from typing import Any
 
 import keras
-from keras.src.trainers.data_adapters import data_adapter_utils
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 
 from befit.errors import ArgumentError, LoaderError
-from befit.integrations.keras.batch_form import LOOK, Failure, as_keras_data, tf_dataset
+from befit.integrations.keras.batch_adapter import BatchAdapter
+from befit.integrations.keras.batch_form import LOOK, as_keras_data
 from befit.integrations.keras.stream import StreamAdapter, TrainerCall
 from befit.loading import Loader, Stream
 from befit.typing import Batch
@@ -82,7 +81,7 @@ def _call(frame: FrameType) -> TrainerCall:
     return TrainerCall()
 
 
-class LoaderAdapter(DataAdapter):
+class LoaderAdapter(BatchAdapter):
     """The batches of a loader, for one ``EpochIterator``.
 
     Without ``steps_per_epoch`` an epoch of Keras is an epoch of the loader. With it, the epochs of the loader
@@ -97,8 +96,8 @@ class LoaderAdapter(DataAdapter):
         class_weight: Mapping[int, float] | None = None,
         predict: bool = False,
     ) -> None:
+        super().__init__(epoch_iterator)
         self._loader = loader
-        self._epoch_iterator = weakref.ref(epoch_iterator)
         self._endless = bool(epoch_iterator.steps_per_epoch)
         self._class_weight = class_weight
         self._predict = predict
@@ -110,45 +109,12 @@ class LoaderAdapter(DataAdapter):
             None  # all batches of the epoch, while they may have been only looked at
         )
         self._replay: list[Batch] | None = None
-        self._failure = Failure()
-        epoch_iterator._interrupted_warning = self._ran_out
         self._length()  # an empty sequence is an error now, not after the first epoch
 
     @property
     def num_batches(self) -> int | None:
         """The batches of an epoch; ``None`` with ``steps_per_epoch``, which then decides."""
         return None if self._endless else self._length()
-
-    @property
-    def batch_size(self) -> int | None:
-        """Unknown: batches may differ."""
-        return None
-
-    @property
-    def has_partial_batch(self) -> bool | None:
-        """Unknown."""
-        return None
-
-    @property
-    def partial_batch_size(self) -> int | None:
-        """Unknown."""
-        return None
-
-    def get_numpy_iterator(self) -> Any:
-        """Return an iterator over batches of NumPy arrays."""
-        return data_adapter_utils.get_numpy_iterator(self._stream())
-
-    def get_jax_iterator(self) -> Any:
-        """Return an iterator over batches that JAX takes."""
-        return data_adapter_utils.get_jax_iterator(self._stream())
-
-    def get_torch_dataloader(self) -> Any:
-        """Return a ``torch.utils.data.DataLoader`` over batches of tensors."""
-        return data_adapter_utils.get_torch_dataloader(self._stream())
-
-    def get_tf_dataset(self) -> Any:
-        """Return a ``tf.data.Dataset`` of batches, typed by the first two of them."""
-        return tf_dataset(self.get_numpy_iterator, self._first_batches(), self._failure)
 
     def on_epoch_begin(self) -> None:
         """Called by Keras before a pass."""
@@ -159,8 +125,7 @@ class LoaderAdapter(DataAdapter):
 
     def on_epoch_end(self) -> None:
         """Called by Keras after a pass, and at a reset."""
-        epoch_iterator = self._epoch_iterator()
-        if epoch_iterator is None or epoch_iterator._epoch_iterator is None:
+        if self._is_reset():
             self._rewind()  # a reset, not the end of a pass
             return
         self._use()
@@ -176,7 +141,7 @@ class LoaderAdapter(DataAdapter):
             rest = self._loader.remaining()
         return rest
 
-    def _stream(self) -> Iterator[Any]:
+    def _batches(self) -> Iterator[Any]:
         while True:
             for batch in self._one_epoch():
                 yield as_keras_data(batch, self._class_weight, copy=self._copy, predict=self._predict)
@@ -210,8 +175,7 @@ class LoaderAdapter(DataAdapter):
             type(epoch_iterator)._interrupted_warning(epoch_iterator)
 
     def _first_batches(self) -> list[Any]:
-        stream = self._stream()
-        batches = list(islice(stream, min(LOOK, self._length())))
+        batches = list(islice(self._batches(), min(LOOK, self._length())))
         self._rewind()
         return batches
 

@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 from keras.src.trainers.data_adapters import data_adapter_utils
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 from befit.errors import ArgumentError
-from befit.integrations.keras.batch_form import LOOK, Failure, as_keras_data, tf_dataset
+from befit.integrations.keras.batch_adapter import BatchAdapter
+from befit.integrations.keras.batch_form import LOOK, as_keras_data
 from befit.loading import Stream
 from befit.typing import Batch
 
@@ -40,7 +40,7 @@ class TrainerCall:
     """The passes over the data that were asked for."""
 
 
-class StreamAdapter(DataAdapter):
+class StreamAdapter(BatchAdapter):
     """The batches of a stream, for one ``EpochIterator``."""
 
     def __init__(
@@ -51,8 +51,8 @@ class StreamAdapter(DataAdapter):
         *,
         class_weight: Mapping[int, float] | None = None,
     ) -> None:
+        super().__init__(epoch_iterator)
         self._stream = stream
-        self._epoch_iterator = weakref.ref(epoch_iterator)
         self._is_training = call.is_training
         self._epochs = call.epochs
         self._trainer: Callable[[], Any] = weakref.ref(call.trainer) if call.is_training else lambda: None
@@ -74,48 +74,13 @@ class StreamAdapter(DataAdapter):
         self._most_looked = max(LOOK, executed + 1)
         self._passes = 0
         self._taken = 0  # in the pass that runs
-        self._failure = Failure()
         # Who has no batch at all hears of it now; who has too few, when Keras has used them.
         stream.peek()
-        epoch_iterator._interrupted_warning = self._ran_out
 
     @property
     def num_batches(self) -> int | None:
         """Unknown: Keras goes by its steps, or to the end."""
         return None
-
-    @property
-    def batch_size(self) -> int | None:
-        """Unknown: batches may differ."""
-        return None
-
-    @property
-    def has_partial_batch(self) -> bool | None:
-        """Unknown."""
-        return None
-
-    @property
-    def partial_batch_size(self) -> int | None:
-        """Unknown."""
-        return None
-
-    def get_numpy_iterator(self) -> Any:
-        """Return an iterator over batches of NumPy arrays."""
-        return data_adapter_utils.get_numpy_iterator(self._batches())
-
-    def get_jax_iterator(self) -> Any:
-        """Return an iterator over batches that JAX takes."""
-        return data_adapter_utils.get_jax_iterator(self._batches())
-
-    def get_torch_dataloader(self) -> Any:
-        """Return a ``torch.utils.data.DataLoader`` over batches of tensors."""
-        return data_adapter_utils.get_torch_dataloader(self._batches())
-
-    def get_tf_dataset(self) -> Any:
-        """Return a ``tf.data.Dataset`` of batches, typed by the first two of them."""
-        first = self._stream.peek(LOOK if self._limit is None else min(LOOK, self._limit))
-        as_arrays = list(data_adapter_utils.get_numpy_iterator(map(self._as_data, first)))
-        return tf_dataset(self.get_numpy_iterator, as_arrays, self._failure)
 
     def on_epoch_begin(self) -> None:
         """Called by Keras before a pass."""
@@ -125,9 +90,7 @@ class StreamAdapter(DataAdapter):
 
     def on_epoch_end(self) -> None:
         """Called by Keras after a pass, and at a reset."""
-        epoch_iterator = self._epoch_iterator()
-        is_reset = epoch_iterator is None or epoch_iterator._epoch_iterator is None
-        if is_reset and self._looked:
+        if self._is_reset() and self._looked:
             self._stream.put_back(self._looked)
             self._passes = 0
         self._looked = None  # Keras looks at the data before anything else
@@ -143,6 +106,10 @@ class StreamAdapter(DataAdapter):
                 if len(self._looked) > self._most_looked:
                     self._looked = None
             yield self._as_data(batch)
+
+    def _first_batches(self) -> list[Any]:
+        first = self._stream.peek(LOOK if self._limit is None else min(LOOK, self._limit))
+        return list(data_adapter_utils.get_numpy_iterator(map(self._as_data, first)))
 
     def _ran_out(self) -> None:
         """Called by Keras where a batch is due and none comes."""
