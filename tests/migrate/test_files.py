@@ -175,3 +175,12 @@ def test_what_is_no_notebook(text: str) -> None:
 def test_a_notebook_with_the_marks_of_cells_in_it_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"^a\.ipynb: its cells cannot be told apart"):
         migrate_notebook(json.dumps(_notebook("# befit: cell x", "y = 1")), "a.ipynb")
+
+
+def test_of_what_cannot_be_read_nothing_else_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "absent.py") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"befit migrate: {tmp_path / 'absent.py'}: No such file or directory\n"

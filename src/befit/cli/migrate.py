@@ -6,7 +6,7 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def _migrate(path: Path, *, write: bool) -> MigratedFile | _Failure:
     return file
 
 
-def _print(outcomes: Iterable[MigratedFile | _Failure], *, written: bool) -> None:
+def _print(outcomes: Sequence[MigratedFile | _Failure], *, written: bool) -> None:
     remarks: list[str] = []
     count = 0
     for outcome in outcomes:
@@ -75,7 +75,7 @@ def _print(outcomes: Iterable[MigratedFile | _Failure], *, written: bool) -> Non
         print()
     for line in remarks:
         print(line)
-    if not remarks and not count:
+    if not remarks and not count and not any(isinstance(each, _Failure) for each in outcomes):
         print("nothing to rewrite")
 
 
