@@ -19,7 +19,7 @@ from befit.loading import Stream
 
 sys.path.append(str(Path(__file__).parent))
 
-from linear_model import make_model
+from training_cases import befit_threads, make_model
 
 pytestmark = pytest.mark.backends
 
@@ -82,9 +82,9 @@ def assert_weights_after(model, indices, **settings):
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_running():
+    before = befit_threads()
     yield
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("befit-")]
+    assert befit_threads() <= before
 
 
 @pytest.mark.parametrize(
@@ -294,14 +294,14 @@ def test_a_generator_that_is_busy_does_not_hold_up_the_end(monkeypatch):
         def on_train_batch_end(self, batch, logs=None):
             raise StopError
 
+    before = befit_threads()
     begun = time.monotonic()
     with pytest.raises(StopError):
         fit_generator(make_model(), busy(), 9, callbacks=[Stopping()], verbose=0)
     assert time.monotonic() - begun < 50
     go_on.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("befit-"):
-            thread.join(30)
+    for thread in befit_threads() - before:
+        thread.join(30)
 
 
 def test_a_generator_may_be_used_at_once_after_an_error():

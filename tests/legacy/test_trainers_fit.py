@@ -21,7 +21,7 @@ from befit.loading import Stream
 
 sys.path.append(str(Path(__file__).parent))
 
-from linear_model import make_model
+from training_cases import befit_threads, make_model
 
 pytestmark = pytest.mark.backends
 
@@ -99,9 +99,9 @@ def arguments_of(name, *args, **kwargs):
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_running():
+    before = befit_threads()
     yield
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("befit-")]
+    assert befit_threads() <= before
 
 
 @pytest.mark.parametrize(
